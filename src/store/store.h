@@ -1,0 +1,116 @@
+/* store: the one door to what survives (SQLite behind it).
+ *
+ * One connection, owned by one writer thread; callers hand over JSON and get JSON back. Writes that
+ * are queued together are committed together (at most 512 operations, never waiting to fill a
+ * group); each runs in its own savepoint, so that one that fails takes nothing with it. A
+ * completion is delivered only after the commit that made it durable (synchronous=FULL).
+ *
+ * THREADS: sm_store_call from any thread; completions run in sm_store_drain, on the thread that
+ * calls it (the daemon's loop). `wake` is called from the store's thread when there is something
+ * to drain. JSON passes by ownership: after sm_store_call the caller must not touch args.
+ */
+#pragma once
+#include "base/err.h"
+#include "base/json.h"
+
+typedef struct sm_store sm_store;
+
+typedef struct sm_store_options {
+    const char *path;        /* database file; its directory exists with mode 0700 */
+    bool read_only;          /* a reader without a daemon: open what is there, write nothing */
+    int64_t outbox_bytes;    /* limits.outbox; payload bytes that may wait */
+    int64_t min_free_bytes;  /* limits.min_free of the file system */
+    void (*wake)(void *ctx); /* NULL when only sm_store_call_sync is used */
+    void *ctx;
+} sm_store_options;
+
+/* Operations: arguments -> result. Times: *_ns wall nanoseconds, *_ms wall milliseconds, slot in
+ * Unix seconds. "id" is a function id. Absent result = null. */
+typedef enum sm_store_op {
+    /* Events and their outbox rows in one transaction; SM_FULL "outbox is full: ...".
+     * {run,id,ref_key,account,node,checker, title(of the inspection), attempt,
+     *  events:[{event_id,at_ns,title,message,status,dimension_tags,dimension}]} -> null.
+     * An event_id that is already there is accepted again without effect. */
+    SM_OP_EVENTS_ACCEPT,
+    /* {now_ms, account|null, limit, bytes} -> [{event_id, attempt, payload:{all of ACCEPT's fields,
+     * one event}}]; oldest first, in order per (id, dimension): a row is not claimed while an older
+     * row of its dimension is unfinished, unless both go in this claim; fair between inspections.
+     * Claimed rows are `inflight` until one of the next four (or the next start) says otherwise. */
+    SM_OP_OUTBOX_CLAIM,
+    SM_OP_OUTBOX_DONE,  /* {ids:[event_id], at_ns, answer} -> {done} ; writes an attempt row each */
+    SM_OP_OUTBOX_RETRY, /* {ids, next_ms, reason, at_ns} -> null ; attempt + 1 */
+    SM_OP_OUTBOX_HOLD,  /* {ids, next_ms, reason, at_ns} -> null ; state `held`, due at next_ms */
+    SM_OP_OUTBOX_REFUSE, /* {ids, reason, at_ns} -> null ; state `refused`, kept visible */
+    SM_OP_OUTBOX_STATS,  /* {} -> {pending,inflight,held,refused,bytes,oldest_ns|null,next_ms|null}
+                          */
+    /* One row per inspection and due instant. {id, slot, trigger, planned_ns} -> {created} */
+    SM_OP_SLOT_PLAN,
+    SM_OP_SLOT_FINISH, /* {id, slot, outcome, run|null, at_ns, count?} -> null */
+    SM_OP_SLOT_LAST,   /* {} -> {id: {slot, outcome}} newest slot of each inspection */
+    /* {run,id,slot|null,trigger,attempt,account,node,worker,started_ns,params,hash} -> null */
+    SM_OP_RUN_START,
+    /* {run,id,slot|null,trigger,attempt,outcome,error|null,traceback|null,finished_ns,seconds,cpu,
+     *  peak,events,late,log(text)} -> null ; makes the row when RUN_START never came; finishes the
+     * slot when slot is not null and final is not false */
+    SM_OP_RUN_FINISH,
+    /* At start: rows of runs that a killed daemon left open get outcome `cancelled` with the
+     * reason; planned slots older than now become `missed`. {at_ns, reason} -> {runs, slots} */
+    SM_OP_RUNS_RECOVER,
+    /* What a platform last said of one inspection.
+     * {node,account,id,ref_key,uuid,title,status,params,payload,seen_ns} -> null */
+    SM_OP_REGISTRY_PUT,
+    SM_OP_REGISTRY_GET,    /* {node?,account?,id?} -> [rows] */
+    SM_OP_REGISTRY_DELETE, /* {node,account,id} -> null */
+    /* Last good texts of a script. {file,hash,text,libs:[{name,hash,text}],specs,at_ns} -> null */
+    SM_OP_TEXTS_PUT,
+    SM_OP_TEXTS_GET,    /* {} -> [rows] */
+    SM_OP_TEXTS_DELETE, /* {file} -> null */
+    SM_OP_KV_PUT,       /* {key,value} -> null */
+    SM_OP_KV_GET,       /* {key} -> value|null */
+    /* The embedded platform `local`. An item is what the remote list shows:
+     * {uuid, refKey, title, status(0 enabled, 2 disabled), jsonScript:{refFuncInfo, callKwargs},
+     *  createAt, updateAt}. */
+    SM_OP_LOCAL_LIST,   /* {ref_keys:[..]|null} -> [items] not deleted */
+    SM_OP_LOCAL_CREATE, /* {payload, at_ns} -> {uuid} ; SM_EXISTS when the refKey lives */
+    SM_OP_LOCAL_MODIFY, /* {ref_key, payload, at_ns} -> null ; title and refFuncInfo but funcId */
+    SM_OP_LOCAL_STATUS, /* {ref_key, status, at_ns} -> null ; SM_NOT_FOUND */
+    SM_OP_LOCAL_PARAMS, /* {ref_key, set:{name:value|null removes}, at_ns} -> {callKwargs} */
+    SM_OP_LOCAL_DELETE, /* {ref_key, at_ns} -> null */
+    SM_OP_LOCAL_EVENTS_PUT, /* {events:[payload rows], at_ns} -> {stored} ; idempotent by event_id
+                             */
+    SM_OP_LOCAL_EVENTS,     /* {since_ns?, ref_key?, limit?} -> [events] */
+    /* Readers of the command line; newest first where limit > 0, then returned oldest first.
+     * {since_ns?, id?(glob), status?, limit?} -> [{event_id,id,run,at,status,title,message,
+     *  dimension_tags,account,node,delivery,attempts,reason}] with "at" RFC 3339 ms */
+    SM_OP_QUERY_EVENTS,
+    /* {since_ns?, id?, status?(outcome), limit?, log?(bool), gaps?(bool)} ->
+     * [{run,id,slot,trigger,attempt,outcome,error,traceback,started,finished,seconds,cpu,peak,events,
+     *   late,log?}] */
+    SM_OP_QUERY_RUNS,
+    SM_OP_QUERY_LAST, /* {} -> {id: {outcome,error,at,seconds,events,run}} last finished run of each
+                       */
+    /* Retention: {runs_before_ns, events_before_ns, batch} -> {runs, events, slots}; never what is
+     * pending, held, inflight or refused. */
+    SM_OP_PRUNE,
+    SM_OP_PING, /* {} -> {schema} ; reads one row */
+    SM_OP_COUNT_
+} sm_store_op;
+
+typedef void (*sm_store_done)(void *ctx, sm_rc rc, const sm_err *err, const json_t *result);
+
+/* Opens or creates (0600), migrates, checks, recovers inflight rows to pending and due at once.
+ * SM_BUSY: another process holds it. SM_INVALID: made by a newer version; nothing was written.
+ * A corrupt file is moved aside together with its -wal as `*.corrupt.<time>`, a new one is begun
+ * and the sentence goes to the log as an error. */
+sm_rc sm_store_open(const sm_store_options *opt, sm_store **out, sm_err *err);
+/* Finishes what is queued (their completions are not called), closes, joins the thread. */
+void sm_store_close(sm_store *s);
+
+/* Queues an operation; args (taken; NULL = {}) and later the completion. done may be NULL. */
+void sm_store_call(sm_store *s, sm_store_op op, json_t *args, sm_store_done done, void *ctx);
+/* Calls the completions that are ready; returns how many. */
+int sm_store_drain(sm_store *s);
+/* Operations whose completion has not been delivered. */
+size_t sm_store_pending(const sm_store *s);
+/* Blocks for the answer; *result (may be NULL) is a new reference. Not from the loop's thread. */
+sm_rc sm_store_call_sync(sm_store *s, sm_store_op op, json_t *args, json_t **result, sm_err *err);

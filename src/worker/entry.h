@@ -1,0 +1,15 @@
+/* entry: the doors of src/worker for the rest of the program: process mains that run Lua.
+ * None includes lua.h for the caller. Each returns an exit code. */
+#pragma once
+
+/* `selfmon-lua --worker`: frames on file descriptor 3 (docs/internals/frames.md). */
+int sm_worker_main(int argc, char **argv);
+/* `selfmon-lua --eval-config FILE`: evaluates the configuration file, writes one JSON object to fd
+ * 3:
+ * {"ok":true,"table":{…},"lines":{"accounts.default":12,…}} or {"ok":false,"error":"file:line: …"}.
+ */
+int sm_evalconf_main(int argc, char **argv);
+/* `selfmon-lua lua SCRIPT args…`: plain interpreter with the host's modules. */
+int sm_luacmd_main(int argc, char **argv);
+/* `selfmon-lua test [PATH…]`: busted inside; root is the inspections root (absolute). */
+int sm_testcmd_main(const char *root, int argc, char **argv);

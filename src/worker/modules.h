@@ -1,0 +1,28 @@
+/* modules: the table of Lua modules. A new one is one file and one line in modules.c. */
+#pragma once
+#include <lua.h>
+
+typedef struct sm_module {
+    const char *name;   /* as in require */
+    lua_CFunction open; /* pushes the module's value [-0, +1, e] */
+} sm_module;
+
+extern const sm_module sm_modules[]; /* ends with a NULL name */
+
+/* Each binding file exports its opener. */
+int sm_bind_http_open(lua_State *L);
+int sm_bind_host_open(lua_State *L);
+int sm_bind_time_open(lua_State *L);
+int sm_bind_log_open(lua_State *L);
+int sm_bind_crypto_open(lua_State *L);
+int sm_bind_secret_open(lua_State *L);
+int sm_bind_cjson_open(lua_State *L);      /* jsoncodec: cjson */
+int sm_bind_cjson_safe_open(lua_State *L); /* cjson.safe */
+/* Globals rather than modules: bind_monitor and bind_reporter push the values of `monitor` and
+ * `EventReporter`. */
+int sm_bind_monitor_open(lua_State *L);
+int sm_bind_reporter_open(lua_State *L);
+
+/* A secret's bytes when the value at idx is one of our secret userdata, else NULL. For http auth,
+ * headers and bodies, and crypto.hmac only. Borrowed. */
+const char *sm_bind_secret_bytes(lua_State *L, int idx, size_t *n);

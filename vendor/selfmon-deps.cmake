@@ -1,0 +1,11 @@
+# Finds what vendor/README.md lists. Every library is the distribution's, linked dynamically.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(CURL 7.88 REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(SQLite3 3.40 REQUIRED)
+find_package(ZLIB REQUIRED)
+pkg_check_modules(LUA REQUIRED IMPORTED_TARGET lua5.4>=5.4.4)
+pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET lua5.4-cjson)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)
+pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv>=1.44)
