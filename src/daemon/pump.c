@@ -1,0 +1,298 @@
+/* pump: outbox -> platform (see pump.h).
+ *
+ * A claimed batch is sent whole; a verdict `split` sends its halves one after the other, in order,
+ * down to the single event that the platform refuses. Retry and hold put events back with a due
+ * time: full jitter from 1 s to 5 min by attempt, or what the platform asked for. The store knows
+ * the rest, so a pump that is killed at any instruction loses nothing.
+ */
+#include "daemon/pump.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BATCH_EVENTS = 100,
+    BATCH_BYTES = 4 << 20,
+    BACKOFF_MS = 1000,
+    BACKOFF_CAP_MS = 300000,
+    HOLD_MS = 30000,
+    IDLE_MS = 30000 /* looks again although nobody poked: a clock may have jumped */
+};
+
+typedef struct piece { /* a part of the claimed batch, still to be sent */
+    struct piece *next;
+    json_t *rows; /* array of claimed rows */
+} piece;
+
+typedef struct drain {
+    struct drain *next;
+    sm_pump *pump;
+    void (*idle)(void *ctx);
+    void *ctx;
+    uv_timer_t timer;
+} drain;
+
+struct sm_pump {
+    uv_loop_t *loop;
+    sm_store *store;
+    const sm_target *target;
+    uv_timer_t wake;
+    piece *pieces; /* front is under way */
+    bool busy;     /* a claim, a delivery or its bookkeeping is under way */
+    bool poked;    /* look again when not busy */
+    bool closed;
+    drain *drains;
+    char trouble[SM_ERR_MAX]; /* "" when all is well */
+};
+
+static void claim(sm_pump *p);
+static void send_next(sm_pump *p);
+
+static void on_wake(uv_timer_t *timer) {
+    sm_pump_poke(timer->data);
+}
+
+static void wake_in(sm_pump *p, int64_t ms) {
+    if (!p->closed)
+        uv_timer_start(&p->wake, on_wake, ms > 0 ? (uint64_t)ms : 0, 0);
+}
+
+static void drain_closed(uv_handle_t *handle) {
+    free(handle->data);
+}
+
+/* Ends one waiting drain. */
+static void drain_end(drain *d) {
+    drain **at = &d->pump->drains;
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    uv_close((uv_handle_t *)&d->timer, drain_closed);
+    d->idle(d->ctx);
+}
+
+static void on_drain_late(uv_timer_t *timer) {
+    drain_end(timer->data);
+}
+
+static void idle(sm_pump *p) {
+    while (p->drains)
+        drain_end(p->drains);
+}
+
+static json_t *ids_of(const json_t *rows) {
+    json_t *ids = json_array(), *row;
+    size_t i;
+    json_array_foreach(rows, i, row) json_array_append(ids, json_object_get(row, "event_id"));
+    return ids;
+}
+
+static void piece_drop(sm_pump *p) {
+    piece *first = p->pieces;
+    p->pieces = first->next;
+    json_decref(first->rows);
+    free(first);
+}
+
+/* Bookkeeping of a piece is durable: on with the next. */
+static void settled(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
+    (void)result;
+    sm_pump *p = ctx;
+    if (rc != SM_OK)
+        sm_log(SM_LOG_ERROR, "the outbox could not be updated: %s", err->msg);
+    send_next(p);
+}
+
+static int64_t attempts_of(const json_t *rows) {
+    int64_t most = 0;
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row) {
+        int64_t n = sm_json_int(row, "attempt", 0);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static void split(sm_pump *p, piece *whole) {
+    size_t n = json_array_size(whole->rows), half = n / 2;
+    piece *second = sm_calloc(1, sizeof *second);
+    second->rows = json_array();
+    for (size_t i = half; i < n; i++)
+        json_array_append(second->rows, json_array_get(whole->rows, i));
+    for (size_t i = n; i > half; i--)
+        json_array_remove(whole->rows, i - 1);
+    second->next = whole->next;
+    whole->next = second;
+    send_next(p);
+}
+
+static void remember_trouble(sm_pump *p, sm_verdict verdict, const char *reason,
+                             const char *detail) {
+    char text[SM_ERR_MAX];
+    snprintf(text, sizeof text, "%s: %s%s%s", p->target->node, reason, *detail ? ": " : "", detail);
+    if (strcmp(text, p->trouble) != 0)
+        sm_log(verdict == SM_REFUSED ? SM_LOG_ERROR : SM_LOG_WARN,
+               verdict == SM_HOLD      ? "deliveries are held, nothing is lost: %s"
+               : verdict == SM_REFUSED ? "an event was refused and is kept: %s"
+                                       : "delivery failed and will be repeated: %s",
+               text);
+    if (verdict != SM_REFUSED)
+        memcpy(p->trouble, text, sizeof text);
+}
+
+static void answered(void *ctx, const sm_answer *answer, const char *detail) {
+    sm_pump *p = ctx;
+    piece *sent = p->pieces;
+    const char *reason = "";
+    sm_verdict verdict = sm_verdict_of(answer, &reason);
+    int64_t now_ns = sm_wall_ns();
+    if (verdict == SM_SPLIT && json_array_size(sent->rows) > 1) {
+        split(p, sent);
+        return;
+    }
+    if (verdict == SM_SPLIT)
+        verdict = SM_REFUSED;
+    json_t *args = json_pack("{s:o, s:I}", "ids", ids_of(sent->rows), "at_ns", (json_int_t)now_ns);
+    char text[SM_ERR_MAX];
+    snprintf(text, sizeof text, "%s%s%s", reason, *reason && *detail ? ": " : "", detail);
+    sm_store_op op = SM_OP_OUTBOX_DONE;
+    if (verdict == SM_DELIVERED) {
+        json_object_set_new(args, "answer", sm_json_text(text, strlen(text)));
+        p->trouble[0] = '\0';
+    } else {
+        int64_t attempt = attempts_of(sent->rows);
+        int64_t wait = sm_jitter(BACKOFF_MS, BACKOFF_CAP_MS, attempt > 30 ? 30 : (unsigned)attempt,
+                                 sm_rand_below(UINT64_MAX));
+        if (verdict == SM_HOLD && wait < HOLD_MS)
+            wait = HOLD_MS;
+        if (answer->retry_after_s >= 0 && answer->retry_after_s * 1000 > wait)
+            wait = answer->retry_after_s * 1000;
+        op = verdict == SM_HOLD      ? SM_OP_OUTBOX_HOLD
+             : verdict == SM_REFUSED ? SM_OP_OUTBOX_REFUSE
+                                     : SM_OP_OUTBOX_RETRY;
+        json_object_set_new(args, "reason", sm_json_text(text, strlen(text)));
+        json_object_set_new(args, "next_ms", json_integer(now_ns / SM_NS_PER_MS + wait));
+        remember_trouble(p, verdict, reason, detail);
+    }
+    piece_drop(p);
+    sm_store_call(p->store, op, args, settled, p);
+}
+
+/* Sends the front piece, or claims again when the batch is done. */
+static void send_next(sm_pump *p) {
+    if (p->closed) {
+        p->busy = false;
+        return;
+    }
+    if (!p->pieces) {
+        claim(p);
+        return;
+    }
+    json_t *events = json_array(), *row;
+    size_t i;
+    json_array_foreach(p->pieces->rows, i, row)
+        json_array_append(events, json_object_get(row, "payload"));
+    p->target->deliver(p->target->ctx, events, answered, p);
+    json_decref(events);
+}
+
+/* Nothing was due: sleep until something is. */
+static void looked_ahead(void *ctx, sm_rc rc, const sm_err *err, const json_t *stats) {
+    (void)err;
+    sm_pump *p = ctx;
+    p->busy = false;
+    if (p->poked) {
+        sm_pump_poke(p);
+        return;
+    }
+    int64_t wait = IDLE_MS, now_ms = sm_wall_ns() / SM_NS_PER_MS;
+    const json_t *next = rc == SM_OK ? json_object_get(stats, "next_ms") : NULL;
+    if (json_is_integer(next)) {
+        int64_t left = json_integer_value(next) - now_ms;
+        wait = left < 100 ? 100 : left < IDLE_MS ? left : IDLE_MS;
+    }
+    wake_in(p, wait);
+    idle(p);
+}
+
+static void claimed(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
+    sm_pump *p = ctx;
+    if (rc != SM_OK) {
+        sm_log(SM_LOG_ERROR, "the outbox could not be read: %s", err->msg);
+        p->busy = false;
+        wake_in(p, BACKOFF_MS);
+        idle(p);
+        return;
+    }
+    if (json_array_size(rows) == 0) {
+        sm_store_call(p->store, SM_OP_OUTBOX_STATS, NULL, looked_ahead, p);
+        return;
+    }
+    piece *whole = sm_calloc(1, sizeof *whole);
+    whole->rows = json_deep_copy(rows);
+    p->pieces = whole;
+    send_next(p);
+}
+
+static void claim(sm_pump *p) {
+    p->poked = false;
+    json_t *args = json_pack("{s:I, s:i, s:i}", "now_ms", (json_int_t)(sm_wall_ns() / SM_NS_PER_MS),
+                             "limit", BATCH_EVENTS, "bytes", BATCH_BYTES);
+    sm_store_call(p->store, SM_OP_OUTBOX_CLAIM, args, claimed, p);
+}
+
+void sm_pump_poke(sm_pump *p) {
+    p->poked = true;
+    if (p->busy || p->closed)
+        return;
+    p->busy = true;
+    uv_timer_stop(&p->wake);
+    claim(p);
+}
+
+void sm_pump_drain(sm_pump *p, int timeout_ms, void (*done)(void *ctx), void *ctx) {
+    drain *d = sm_calloc(1, sizeof *d);
+    d->pump = p;
+    d->idle = done;
+    d->ctx = ctx;
+    d->next = p->drains;
+    p->drains = d;
+    uv_timer_init(p->loop, &d->timer);
+    d->timer.data = d;
+    uv_timer_start(&d->timer, on_drain_late, timeout_ms > 0 ? (uint64_t)timeout_ms : 0, 0);
+    sm_pump_poke(p);
+}
+
+const char *sm_pump_trouble(const sm_pump *p) {
+    return p->trouble[0] ? p->trouble : NULL;
+}
+
+sm_pump *sm_pump_new(uv_loop_t *loop, sm_store *store, const sm_target *target) {
+    sm_pump *p = sm_calloc(1, sizeof *p);
+    p->loop = loop;
+    p->store = store;
+    p->target = target;
+    uv_timer_init(loop, &p->wake);
+    p->wake.data = p;
+    return p;
+}
+
+void sm_pump_close(sm_pump *p) {
+    if (p->closed)
+        return;
+    p->closed = true;
+    idle(p);
+    uv_close((uv_handle_t *)&p->wake, NULL);
+}
+
+void sm_pump_free(sm_pump *p) {
+    if (!p)
+        return;
+    while (p->pieces)
+        piece_drop(p);
+    free(p);
+}

@@ -1,0 +1,20 @@
+/* pump: delivers what waits in the outbox: claims in order, sends batches, lets `verdict` decide.
+ * Owned by the loop's thread; one batch is under way at a time. It never drops anything. */
+#pragma once
+#include "daemon/target.h"
+#include "store/store.h"
+#include <stdbool.h>
+#include <uv.h>
+
+typedef struct sm_pump sm_pump;
+
+sm_pump *sm_pump_new(uv_loop_t *loop, sm_store *store, const sm_target *target);
+/* There may be something to deliver. */
+void sm_pump_poke(sm_pump *p);
+/* Calls idle(ctx) once when nothing is under way and nothing is due (what waits for a later time
+ * does not count), or after timeout_ms. */
+void sm_pump_drain(sm_pump *p, int timeout_ms, void (*idle)(void *ctx), void *ctx);
+/* Why deliveries are held or failing, or NULL. Borrowed. */
+const char *sm_pump_trouble(const sm_pump *p);
+void sm_pump_close(sm_pump *p);
+void sm_pump_free(sm_pump *p); /* once the loop has turned and the store is closed */
