@@ -1,0 +1,31 @@
+/* intake: events of runs: checked again, given their ids, made durable, then acknowledged.
+ *
+ * A worker is never trusted: a report counts only for a run that was announced here, and every
+ * event passes platform/event again. Owned by the loop's thread.
+ */
+#pragma once
+#include "daemon/catalog.h"
+#include "daemon/dispatcher.h"
+#include "store/store.h"
+
+typedef struct sm_intake sm_intake;
+
+typedef struct sm_intake_run { /* what intake knows of a run */
+    int events;                /* accepted (durable, or kept in a dry run) */
+    const char *worst;         /* status of the worst event, NULL when none */
+    char headline[160];        /* its title */
+    json_t *kept;              /* dry run: the events, with event_id; borrowed */
+} sm_intake_run;
+
+/* store NULL: dry run, nothing is stored. stored(ctx) is called after events became durable. */
+sm_intake *sm_intake_new(sm_store *store, const char *node, void (*stored)(void *ctx), void *ctx);
+void sm_intake_bind(sm_intake *i, sm_dispatcher *d);
+/* A run may report from now on. checker: UUID on the platform, "" when unknown. */
+void sm_intake_open(sm_intake *i, const char *run_id, sm_inspection *inspection,
+                    const char *checker, int attempt);
+/* Calls closed(ctx, result) once, when no accept of this run is under way; then forgets the run. */
+void sm_intake_close(sm_intake *i, const char *run_id,
+                     void (*closed)(void *ctx, const sm_intake_run *run), void *ctx);
+/* For sm_dispatcher_options.report. */
+void sm_intake_report(void *intake, const char *run_id, int64_t seq, const json_t *events);
+void sm_intake_free(sm_intake *i);

@@ -1,0 +1,52 @@
+/* runner: takes one run from "wanted" to its recorded end: the platform's view, parameters,
+ * dispatch, repeat alone when its worker died, the row in the store, the report to whoever asked.
+ *
+ * Owned by the loop's thread. Without a store (dry run) it asks no platform and keeps nothing.
+ */
+#pragma once
+#include "daemon/catalog.h"
+#include "daemon/dispatcher.h"
+#include "daemon/intake.h"
+#include "daemon/registrar.h"
+#include "store/store.h"
+
+typedef struct sm_runner sm_runner;
+
+typedef struct sm_runner_options {
+    const sm_config *config;
+    sm_dispatcher *dispatcher;
+    sm_intake *intake;
+    sm_store *store;         /* NULL: dry run */
+    sm_registrar *registrar; /* NULL: dry run */
+    const char *node;
+} sm_runner_options;
+
+#define SM_NO_SLOT INT64_MIN
+
+/* done gets, once, an object (borrowed):
+ * {id, run, trigger, outcome, events, seconds, error|null, traceback|null, worst|null,
+ * headline|null, log (array of {t, level, text}), slot|null, attempt, reported:[events]} ;
+ * `reported` only in a dry run. */
+typedef void (*sm_runner_done)(void *ctx, const json_t *report);
+
+typedef struct sm_run_want {
+    sm_inspection *inspection; /* referenced by the runner */
+    int64_t slot;              /* Unix seconds, or SM_NO_SLOT */
+    const char *trigger;       /* static: schedule manual once first */
+    bool ask;                  /* always ask the platform */
+    bool late;
+    json_t *override; /* -p values, borrowed; NULL = none */
+    sm_runner_done done;
+    void *ctx;
+} sm_run_want;
+
+sm_runner *sm_runner_new(const sm_runner_options *opt);
+void sm_runner_start(sm_runner *r, const sm_run_want *want);
+/* Records a due run that did not start: outcome "skipped" or "missed" with its sentence. */
+void sm_runner_record(sm_runner *r, sm_inspection *inspection, int64_t slot, const char *trigger,
+                      const char *outcome, const char *sentence);
+/* Runs that have not reported their end. */
+size_t sm_runner_active(const sm_runner *r);
+void sm_runner_free(sm_runner *r);
+/* A run log's text (runlog.h) as array of {t, level, text}; t in seconds. New reference. */
+json_t *sm_runner_log_json(const char *log, size_t n);
