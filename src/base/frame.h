@@ -16,7 +16,8 @@ typedef struct sm_frame {
 } sm_frame;
 
 typedef struct sm_frame_reader {
-    sm_buf buf;  /* unread bytes */
+    sm_buf buf;  /* unread bytes, from off on */
+    size_t off;  /* bytes at the front of buf that were given out as frames */
     bool broken; /* a protocol error was seen; nothing more is parsed */
 } sm_frame_reader;
 

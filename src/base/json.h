@@ -20,7 +20,8 @@ char *sm_json_dump(const json_t *j, size_t *len);
 /* As sm_json_dump, indented by two blanks: what `--json` prints. */
 char *sm_json_pretty(const json_t *j, size_t *len);
 
-/* Borrowed readers of object members, with a default when absent, null or of another type. */
+/* Borrowed readers of object members, with a default when absent, null or of another type; a
+ * string that holds a NUL counts as another type (read it with json_string_length). */
 const char *sm_json_str(const json_t *obj, const char *key, const char *def);
 int64_t sm_json_int(const json_t *obj, const char *key, int64_t def); /* also integral reals */
 double sm_json_num(const json_t *obj, const char *key, double def);   /* integer or real */

@@ -33,7 +33,8 @@ sm_rc sm_duration_parse(const char *s, double *seconds, sm_err *err);
 void sm_hex(const void *p, size_t n, char *out /* 2n+1 */);
 bool sm_str_starts(const char *s, const char *prefix);
 bool sm_str_ends(const char *s, const char *suffix);
-/* Shell-like match of the whole of s: `*` not crossing `/`, `**` crossing it, `?` one char. */
+/* Shell-like match of the whole of s: `*` not crossing `/`, `**` crossing it (a part that is `**`
+ * also stands for no part at all), `?` one char that is not `/`. */
 bool sm_str_glob(const char *pattern, const char *s);
 /* One path part of a function id: [A-Za-z0-9_-][A-Za-z0-9_.-]* (script-api 1.2). */
 bool sm_str_is_id_part(const char *s, size_t n);

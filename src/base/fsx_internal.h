@@ -1,0 +1,8 @@
+/* fsx_internal: what the files of the fsx room share; nobody else includes it. */
+#pragma once
+#include "base/fsx.h"
+
+/* "cannot <what> <path>: <strerror>", with the code that errnum means for files. Returns it. */
+sm_rc sm_fsx_fail(sm_err *err, int errnum, const char *what, const char *path);
+/* openat2(2); -1 with errno. `resolve` holds RESOLVE_ flags. */
+int sm_fsx_openat2(int dirfd, const char *path, int flags, unsigned resolve);
