@@ -6,6 +6,7 @@
  * (script-api 2.5).
  */
 #include "daemon/runner.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -1,0 +1,78 @@
+/* statedir: takes and releases the state directory (see statedir.h).
+ *
+ * The lock is the kernel's (flock on `lock`), so it ends with its holder, also after kill -9; the
+ * pid in the file only serves the sentence for people.
+ */
+#include "daemon/statedir.h"
+#include "base/fsx.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+char *sm_statedir_file(const char *path, const char *name) {
+    return sm_fsx_join(path, name);
+}
+
+static sm_rc take(const char *path, const char *what, sm_statedir *out, sm_err *err) {
+    sm_rc rc = SM_OK;
+    char holder[128] = "", mine[128];
+    char *file = NULL;
+    *out = (sm_statedir){.path = sm_strdup(path), .dir_fd = -1, .lock_fd = -1};
+    out->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (out->dir_fd < 0) {
+        rc = sm_err_sys(err, errno, "state directory %s", path);
+        goto out;
+    }
+    file = sm_statedir_file(path, "lock");
+    out->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (out->lock_fd < 0) {
+        rc = sm_err_sys(err, errno, "state directory %s: lock", path);
+        goto out;
+    }
+    if (flock(out->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        ssize_t n = pread(out->lock_fd, holder, sizeof holder - 1, 0);
+        holder[n > 0 ? n : 0] = '\0';
+        holder[strcspn(holder, "\n")] = '\0';
+        rc = sm_err_set(err, SM_BUSY,
+                        "state directory %s is held by process %s; stop it, or choose another one "
+                        "with --state-dir",
+                        path, holder[0] ? holder : "?");
+        goto out;
+    }
+    int n = snprintf(mine, sizeof mine, "%ld (%s)\n", (long)getpid(), what);
+    if (ftruncate(out->lock_fd, 0) != 0 || pwrite(out->lock_fd, mine, (size_t)n, 0) != n)
+        rc = sm_err_sys(err, errno, "state directory %s: lock", path);
+out:
+    free(file);
+    if (rc != SM_OK)
+        sm_statedir_release(out);
+    return rc;
+}
+
+sm_rc sm_statedir_take(const char *path, const char *what, sm_statedir *out, sm_err *err) {
+    *out = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
+    if (sm_fsx_private_dir(path, err) != SM_OK)
+        return sm_err_wrap(err, "state directory");
+    return take(path, what, out, err);
+}
+
+sm_rc sm_statedir_take_existing(const char *path, const char *what, sm_statedir *out, sm_err *err) {
+    *out = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
+    if (!sm_fsx_is_dir(path))
+        return sm_err_set(err, SM_NOT_FOUND, "no state directory %s", path);
+    return take(path, what, out, err);
+}
+
+void sm_statedir_release(sm_statedir *s) {
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    if (s->dir_fd >= 0)
+        close(s->dir_fd);
+    free(s->path);
+    *s = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
+}
