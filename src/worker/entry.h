@@ -1,5 +1,6 @@
 /* entry: the doors of src/worker for the rest of the program: process mains that run Lua.
- * None includes lua.h for the caller. Each returns an exit code. */
+ * None includes lua.h for the caller. Each returns an exit code. argv[0] is the command's own word
+ * (`--worker`, `--eval-config`, `lua`), argv[1] its first argument; argv[argc] is NULL. */
 #pragma once
 
 /* `selfmon-lua --worker`: frames on file descriptor 3 (docs/internals/frames.md). */

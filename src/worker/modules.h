@@ -1,6 +1,8 @@
 /* modules: the table of Lua modules. A new one is one file and one line in modules.c. */
 #pragma once
 #include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 typedef struct sm_module {
     const char *name;   /* as in require */
@@ -26,3 +28,11 @@ int sm_bind_reporter_open(lua_State *L);
 /* A secret's bytes when the value at idx is one of our secret userdata, else NULL. For http auth,
  * headers and bodies, and crypto.hmac only. Borrowed. */
 const char *sm_bind_secret_bytes(lua_State *L, int idx, size_t *n);
+
+/* Pushes the module `name`: one of sm_modules, the table `selfmon` of all of them, or a Lua file
+ * carried in the executable (lua/selfmon/x.lua is selfmon.x). Opens it anew: caching is the
+ * caller's. False, and nothing pushed, when there is none; selfmon.testing is not for scripts and
+ * needs `test`. [-0, +(0|1), e] */
+bool sm_modules_push(lua_State *L, const char *name, bool test);
+/* Names of all modules for hints: fills out, returns how many (at most cap). Static strings. */
+size_t sm_modules_names(const char **out, size_t cap);

@@ -19,6 +19,7 @@
 
 struct sm_fetch_req;
 struct sm_fetch_res;
+struct sm_watchdog;
 typedef struct sm_run sm_run;
 
 typedef enum sm_phase {
@@ -48,6 +49,8 @@ typedef struct sm_limits {
     int http_total;    /* 1,000 */
     size_t http_body;  /* 8 MiB, decompressed */
 } sm_limits;
+
+void sm_limits_default(sm_limits *out);
 
 typedef struct sm_run_host {
     void *ctx;
@@ -85,12 +88,27 @@ struct sm_run {
     int64_t cpu_start_ns;            /* thread CPU at start */
     size_t mem_used, mem_peak;       /* kept by the allocator */
     int events, http_count;          /* used so far */
+    size_t mem_asked;                /* what the refused allocation wanted in addition */
+    const void *refused;             /* block of a refused allocation that may still be retried */
+    size_t refused_size;             /* its size, 0 when none is pending */
+    char where[320];                 /* script file:line at the stop, "" unknown */
+    char *trace;                     /* traceback of the last error, owned, or NULL */
+    char trace_where[320];           /* file:line of its first frame */
+    sm_run *outer;                   /* run this thread had entered before this one */
+    struct sm_watchdog *dog;         /* who watches it while entered, or NULL */
     sm_runlog log;
+
+    /* owned by the watchdog's lock */
+    int64_t watch_ns;  /* when it looks next */
+    size_t watch_slot; /* place in its heap */
+    int tid;           /* kernel's thread id */
 
     /* shared */
     pthread_mutex_t mu;
-    pthread_cond_t cv; /* CLOCK_MONOTONIC */
-    _Atomic int stop;  /* sm_stop; first one wins */
+    pthread_cond_t cv;  /* CLOCK_MONOTONIC */
+    bool entered;       /* guarded by mu: `thread` is inside sm_vm_enter .. sm_vm_leave */
+    _Atomic bool niced; /* the watchdog made its thread nice: the thread ends after the run */
+    _Atomic int stop;   /* sm_stop; first one wins */
 };
 
 /* Initialises with copies of what is given (params, ctx, grants, net: references taken over). */
@@ -99,8 +117,9 @@ void sm_run_init(sm_run *run, const char *id, const char *run_id, const sm_limit
 void sm_run_fini(sm_run *run);
 sm_run *sm_run_of(lua_State *L);
 
-/* Stops the run from any thread: first reason wins; wakes it. The sticky hook is armed by the
- * watchdog's signal, or by sm_run_check at the next binding call. */
+/* Stops the run from any thread, run->mu not held: first reason wins; wakes it, and signals its
+ * thread so that the sticky hook is armed there. From the run's own thread call sm_run_check next.
+ */
 void sm_run_stop(sm_run *run, sm_stop why);
 /* Raises the uncatchable end when the run was stopped, else nothing. [-0, +0, e]
  * Bindings call it after anything that waited. */
@@ -114,5 +133,8 @@ void sm_run_world(lua_State *L, const char *name);
 /* Raises `permission "P" is not granted to ID: add it to grant in selfmon.conf.lua` unless
  * granted. */
 void sm_run_permission(lua_State *L, const char *permission);
+/* Adds a line to the run log; over limits.log the run is stopped (raises). In phase LOADING of a
+ * run (not of a load) the line is dropped: the load has shown it already. [-0, +0, e] */
+void sm_run_log(lua_State *L, const char *level, const char *text, size_t n);
 /* `limit` sentence of a stop: limit, peak, setting. Static buffer of the caller. */
 void sm_run_stop_text(const sm_run *run, char *out, size_t cap);
