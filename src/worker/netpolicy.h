@@ -9,6 +9,7 @@
  * too), or {"allow": […], "deny": […], "public": bool} with entries `host`, `host:port`,
  * `*.example.com:443`, an address, a CIDR (`10.0.0.0/8`, `10.0.0.0/8:443`, `fd00::/8`,
  * `[fd00::/8]:443`); deny wins, and a non-empty allow list is all there is.
+ * The daemon adds "own": [its own listening addresses], denied without counting as narrowed.
  */
 #pragma once
 #include "base/err.h"
