@@ -113,11 +113,9 @@ void sm_control_send(sm_control_peer *p, json_t *head) {
             hang_up(p);
         }
     } else if (!p->gone) {
-        json_t *less =
-            sm_control_error(SM_LIMIT, "the answer is too long; ask with --since or --id");
-        if (sm_frame_encode(&out, less, NULL, 0, NULL) != SM_OK)
-            hang_up(p);
-        json_decref(less);
+        /* Too long for a frame: say so instead; that answer is short. */
+        sm_control_send(p, sm_control_error(SM_LIMIT, "the answer is too long for the socket; ask "
+                                                      "for less, with --since or --id"));
     }
     sm_buf_fini(&out);
     json_decref(head);

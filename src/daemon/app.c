@@ -1,0 +1,495 @@
+/* app: see app.h.
+ *
+ * Start: lock the state directory -> store -> last known views and slots -> workers -> first scan
+ * -> listener -> schedules, control socket. Stop: no new runs -> running ones end -> one last batch
+ * -> handles close -> store closes. At any instruction in between kill -9 loses nothing but time.
+ */
+#include "daemon/app.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/control.h"
+#include "daemon/dispatcher.h"
+#include "daemon/intake.h"
+#include "daemon/local.h"
+#include "daemon/once.h"
+#include "daemon/pump.h"
+#include "daemon/registrar.h"
+#include "daemon/runner.h"
+#include "daemon/statedir.h"
+#include "daemon/views.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GRACE_MS = 10000, LAST_BATCH_MS = 3000, RESCAN_MS = 1000, PRUNE_MS = 3600000 };
+
+struct sm_app {
+    sm_app_options o;
+    uv_loop_t loop;
+    sm_statedir dir;
+    sm_store *store;
+    sm_local *local;
+    sm_dispatcher *dispatcher;
+    sm_catalog *catalog;
+    sm_registrar *registrar;
+    sm_pump *pump;
+    sm_intake *intake;
+    sm_runner *runner;
+    sm_scheduler *scheduler;
+    sm_control *control;
+    uv_async_t wake; /* the store has completions */
+    uv_signal_t on_int, on_term, on_hup, on_quit;
+    uv_timer_t rescan, prune, settle;
+    int loading; /* what must be read before the first scan counts */
+    bool scanned, started, stopping, store_ready;
+    json_t *result;
+    sm_rc rc;
+    sm_err err;
+};
+
+typedef struct asked { /* a `run --once` that came over the socket */
+    sm_control_peer *peer;
+} asked;
+
+static void stop(sm_app *a);
+static void maybe_start(sm_app *a);
+
+static void fail(sm_app *a, sm_rc rc, const char *sentence) {
+    if (a->rc == SM_OK)
+        a->rc = sm_err_set(&a->err, rc, "%s", sentence);
+    stop(a);
+}
+
+/* ---- store thread -> loop ---- */
+
+static void store_wakes(void *ctx) {
+    sm_app *a = ctx;
+    uv_async_send(&a->wake);
+}
+
+static void on_wake(uv_async_t *wake) {
+    sm_app *a = wake->data;
+    if (a->store)
+        sm_store_drain(a->store);
+}
+
+static void events_stored(void *ctx) {
+    sm_app *a = ctx;
+    if (a->pump)
+        sm_pump_poke(a->pump);
+}
+
+/* ---- the end ---- */
+
+static void close_handle(uv_handle_t *handle) {
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void close_all(sm_app *a) {
+    sm_control_close(a->control);
+    if (a->pump)
+        sm_pump_close(a->pump);
+    if (a->registrar)
+        sm_registrar_close(a->registrar);
+    uv_handle_t *mine[] = {(uv_handle_t *)&a->wake,    (uv_handle_t *)&a->on_int,
+                           (uv_handle_t *)&a->on_term, (uv_handle_t *)&a->on_hup,
+                           (uv_handle_t *)&a->on_quit, (uv_handle_t *)&a->rescan,
+                           (uv_handle_t *)&a->prune,   (uv_handle_t *)&a->settle};
+    for (size_t i = 0; i < SM_ARRAY_LEN(mine); i++)
+        close_handle(mine[i]);
+}
+
+static void last_batch_sent(void *ctx) {
+    close_all(ctx);
+}
+
+/* Runs that wait for the store's word are given the time it takes; then the last batch. */
+static void on_settle(uv_timer_t *timer) {
+    sm_app *a = timer->data;
+    if (a->runner && sm_runner_active(a->runner) > 0)
+        return;
+    uv_timer_stop(timer);
+    if (a->pump && a->store_ready)
+        sm_pump_drain(a->pump, LAST_BATCH_MS, last_batch_sent, a);
+    else
+        close_all(a);
+}
+
+static void dispatcher_stopped(void *ctx) {
+    sm_app *a = ctx;
+    uv_timer_start(&a->settle, on_settle, 0, 5);
+}
+
+static void stop(sm_app *a) {
+    if (a->stopping)
+        return;
+    a->stopping = true;
+    uv_timer_stop(&a->rescan);
+    if (a->scheduler)
+        sm_scheduler_stop(a->scheduler);
+    if (a->dispatcher)
+        sm_dispatcher_stop(a->dispatcher, a->o.mode == SM_APP_DAEMON ? GRACE_MS : 0,
+                           dispatcher_stopped, a);
+    else
+        dispatcher_stopped(a);
+}
+
+/* ---- signals ---- */
+
+static void on_stop_signal(uv_signal_t *handle, int number) {
+    sm_app *a = handle->data;
+    if (a->stopping) {
+        /* The second one stops now: workers end with us, the store is whole at every instruction.
+         */
+        sm_log(SM_LOG_WARN, "stopped at once; what was running is recorded at the next start");
+        uv_stop(&a->loop);
+        return;
+    }
+    if (a->o.listener.stopping)
+        a->o.listener.stopping(a->o.listener.ctx, number);
+    if (a->o.mode != SM_APP_DAEMON && a->rc == SM_OK)
+        a->rc = sm_err_set(&a->err, SM_CLOSED, "interrupted");
+    stop(a);
+}
+
+static void on_hup_signal(uv_signal_t *handle, int number) {
+    (void)number;
+    sm_app *a = handle->data;
+    if (a->catalog && !a->stopping)
+        sm_catalog_scan(a->catalog);
+}
+
+static void on_quit_signal(uv_signal_t *handle, int number) {
+    (void)number;
+    sm_app *a = handle->data;
+    if (!a->dispatcher)
+        return;
+    json_t *status = sm_dispatcher_status(a->dispatcher);
+    char *text = sm_json_dump(status, NULL);
+    sm_log(SM_LOG_INFO, "workers: %s", text);
+    free(text);
+    json_decref(status);
+}
+
+static void on_rescan(uv_timer_t *timer) {
+    sm_app *a = timer->data;
+    if (!sm_catalog_busy(a->catalog))
+        sm_catalog_scan(a->catalog);
+    /* Never more than 2 % of the time for looking. */
+    double wait = sm_catalog_scan_ms(a->catalog) * 50;
+    uv_timer_start(timer, on_rescan, wait > RESCAN_MS ? (uint64_t)wait : RESCAN_MS, 0);
+}
+
+static void on_prune(uv_timer_t *timer) {
+    sm_app *a = timer->data;
+    int64_t now = sm_wall_ns();
+    const sm_config *c = a->o.config;
+    json_t *args = json_pack(
+        "{s:I, s:I, s:i}", "runs_before_ns", (json_int_t)(now - (int64_t)(c->keep_runs_s * 1e9)),
+        "events_before_ns", (json_int_t)(now - (int64_t)(c->keep_events_s * 1e9)), "batch", 1000);
+    sm_store_call(a->store, SM_OP_PRUNE, args, NULL, NULL);
+}
+
+/* ---- requests over the socket ---- */
+
+static void once_progress(void *ctx, const json_t *report) {
+    asked *q = ctx;
+    sm_control_send(q->peer, json_pack("{s:O}", "progress", report));
+}
+
+static void once_answer(void *ctx, const json_t *result) {
+    asked *q = ctx;
+    sm_control_reply(q->peer, json_pack("{s:b, s:O}", "ok", 1, "result", result));
+    free(q);
+}
+
+typedef struct listing {
+    sm_app *app;
+    sm_control_peer *peer;
+    json_t *registry;
+} listing;
+
+static void list_last(void *ctx, sm_rc rc, const sm_err *err, const json_t *last) {
+    listing *l = ctx;
+    if (rc != SM_OK)
+        sm_control_reply(l->peer, sm_control_error(rc, err->msg));
+    else
+        sm_control_reply(l->peer, json_pack("{s:b, s:o}", "ok", 1, "result",
+                                            sm_view_list(l->app->catalog, l->app->o.config->node,
+                                                         l->registry, last)));
+    json_decref(l->registry);
+    free(l);
+}
+
+static void list_registry(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
+    (void)rc;
+    (void)err;
+    listing *l = ctx;
+    l->registry = rows ? json_deep_copy(rows) : json_array();
+    sm_store_call(l->app->store, SM_OP_QUERY_LAST, NULL, list_last, l);
+}
+
+static void handle(void *ctx, sm_control_peer *peer, const json_t *request) {
+    sm_app *a = ctx;
+    const char *op = sm_json_str(request, "op", "");
+    sm_err err = SM_ERR_INIT;
+    if (a->stopping || !a->started) {
+        sm_control_reply(peer, sm_control_error(SM_BUSY, a->stopping ? "it is stopping"
+                                                                     : "it is still starting"));
+    } else if (strcmp(op, "list") == 0) {
+        listing *l = sm_calloc(1, sizeof *l);
+        *l = (listing){a, peer, NULL};
+        sm_store_call(a->store, SM_OP_REGISTRY_GET, NULL, list_registry, l);
+    } else if (strcmp(op, "once") == 0 && a->o.mode == SM_APP_DAEMON) {
+        const char *root = sm_json_str(request, "root", "");
+        if (strcmp(root, a->o.config->root) != 0) {
+            char text[SM_ERR_MAX];
+            snprintf(text, sizeof text,
+                     "the process that holds this state directory runs the inspections of %s, "
+                     "not of %s; choose another --state-dir",
+                     a->o.config->root, root);
+            sm_control_reply(peer, sm_control_error(SM_INVALID, text));
+            return;
+        }
+        asked *q = sm_calloc(1, sizeof *q);
+        q->peer = peer;
+        sm_once_options once = {.catalog = a->catalog,
+                                .runner = a->runner,
+                                .pump = a->pump,
+                                .store = a->store,
+                                .select = json_object_get(request, "select"),
+                                .override = json_object_get(request, "override"),
+                                .drain_ms = (int)sm_json_int(request, "drain_ms", 30000),
+                                .progress = once_progress,
+                                .finished = once_answer,
+                                .ctx = q};
+        if (sm_once_start(&once, &err) != SM_OK) {
+            sm_control_reply(peer, sm_control_error(err.code, err.msg));
+            free(q);
+        }
+    } else if (strcmp(op, "status") == 0) {
+        json_t *status = sm_dispatcher_status(a->dispatcher);
+        sm_control_reply(peer, json_pack("{s:b, s:o}", "ok", 1, "result", status));
+    } else {
+        sm_control_reply(peer, sm_control_error(SM_INVALID, "this process does not answer that"));
+    }
+}
+
+/* ---- the start ---- */
+
+static void run_reported(void *ctx, const json_t *report) {
+    sm_app *a = ctx;
+    if (a->o.listener.run)
+        a->o.listener.run(a->o.listener.ctx, report);
+}
+
+static void once_finished(void *ctx, const json_t *result) {
+    sm_app *a = ctx;
+    a->result = json_deep_copy(result);
+    stop(a);
+}
+
+static void start_once(sm_app *a) {
+    sm_err err = SM_ERR_INIT;
+    sm_once_options once = {.catalog = a->catalog,
+                            .runner = a->runner,
+                            .pump = a->pump,
+                            .store = a->store,
+                            .select = a->o.select,
+                            .override = a->o.override,
+                            .drain_ms = a->o.drain_ms,
+                            .progress = run_reported,
+                            .finished = once_finished,
+                            .ctx = a};
+    if (sm_once_start(&once, &err) != SM_OK)
+        fail(a, err.code, err.msg);
+}
+
+static void update_schedules(sm_app *a) {
+    size_t n;
+    sm_inspection *const *list = sm_catalog_list(a->catalog, &n);
+    sm_scheduler_update(a->scheduler, list, n);
+}
+
+/* Everything that must be known is known: begin. */
+static void maybe_start(sm_app *a) {
+    if (a->started || a->stopping || !a->scanned || a->loading > 0)
+        return;
+    a->started = true;
+    if (a->o.listener.loaded)
+        a->o.listener.loaded(a->o.listener.ctx, a, true);
+    if (a->o.mode == SM_APP_LOAD) {
+        stop(a);
+    } else if (a->o.mode == SM_APP_DAEMON) {
+        sm_pump_poke(a->pump);
+        update_schedules(a);
+        uv_timer_start(&a->rescan, on_rescan, RESCAN_MS, 0);
+        uv_timer_start(&a->prune, on_prune, 60000, PRUNE_MS);
+    } else {
+        start_once(a);
+    }
+}
+
+static void catalog_changed(void *ctx) {
+    sm_app *a = ctx;
+    if (a->stopping)
+        return;
+    if (!a->started) {
+        a->scanned = true;
+        maybe_start(a);
+        return;
+    }
+    if (a->o.listener.loaded)
+        a->o.listener.loaded(a->o.listener.ctx, a, false);
+    if (a->o.mode == SM_APP_DAEMON)
+        update_schedules(a);
+}
+
+static void one_loaded(void *ctx) {
+    sm_app *a = ctx;
+    if (--a->loading == 0)
+        a->store_ready = true;
+    maybe_start(a);
+}
+
+static void recovered(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
+    if (rc != SM_OK)
+        sm_log(SM_LOG_ERROR, "runs of the last time could not be closed: %s", err->msg);
+    else if (sm_json_int(result, "runs", 0) > 0)
+        sm_log(SM_LOG_WARN,
+               "%lld runs had not ended when the last process did; they are recorded "
+               "as cancelled",
+               (long long)sm_json_int(result, "runs", 0));
+    one_loaded(ctx);
+}
+
+static sm_rc open_store(sm_app *a, sm_err *err) {
+    const sm_config *c = a->o.config;
+    const char *what = a->o.mode == SM_APP_DAEMON ? "run" : "run --once";
+    if (sm_statedir_take(c->state_dir, what, &a->dir, err) != SM_OK)
+        return err->code;
+    char *path = sm_statedir_file(c->state_dir, "selfmon.db");
+    sm_store_options options = {.path = path,
+                                .outbox_bytes = c->outbox_bytes,
+                                .min_free_bytes = c->min_free_bytes,
+                                .wake = store_wakes,
+                                .ctx = a};
+    sm_rc rc = sm_store_open(&options, &a->store, err);
+    free(path);
+    if (rc != SM_OK)
+        return rc;
+    a->local = sm_local_new(a->store);
+    const sm_target *target = sm_local_target(a->local);
+    a->registrar = sm_registrar_new(&a->loop, a->store, target, c->config_max_age);
+    a->pump = sm_pump_new(&a->loop, a->store, target);
+    a->loading = 2;
+    sm_store_call(a->store, SM_OP_RUNS_RECOVER,
+                  json_pack("{s:I, s:s}", "at_ns", (json_int_t)sm_wall_ns(), "reason",
+                            "the process that ran it ended before the run did"),
+                  recovered, a);
+    sm_registrar_load(a->registrar, one_loaded, a);
+    return sm_control_open(&a->loop, a->dir.dir_fd, a->store, handle, a, &a->control, err);
+}
+
+static sm_rc build(sm_app *a, sm_err *err) {
+    const sm_config *c = a->o.config;
+    bool keeps = a->o.mode == SM_APP_DAEMON || a->o.mode == SM_APP_ONCE;
+    const sm_secret *assoc = NULL;
+    if (keeps && open_store(a, err) != SM_OK)
+        return err->code;
+    sm_err missing = SM_ERR_INIT;
+    if (sm_config_assoc_secret(a->o.config, keeps, &assoc, &missing) != SM_OK && keeps)
+        return sm_err_set(err, missing.code, "%s", missing.msg);
+    a->intake = sm_intake_new(a->store, c->node, events_stored, a);
+    sm_dispatcher_options dispatcher = {.loop = &a->loop,
+                                        .self = a->o.self,
+                                        .display = c->display,
+                                        .workers = a->o.mode == SM_APP_LOAD ? 1 : c->workers,
+                                        .runs_per_worker = c->runs_per_worker,
+                                        .max_running = c->max_running,
+                                        .process_isolation = c->process_isolation,
+                                        .report = sm_intake_report,
+                                        .ctx = a->intake};
+    if (sm_dispatcher_new(&dispatcher, &a->dispatcher, err) != SM_OK)
+        return err->code;
+    sm_intake_bind(a->intake, a->dispatcher);
+    sm_runner_options runner = {.config = c,
+                                .dispatcher = a->dispatcher,
+                                .intake = a->intake,
+                                .store = a->store,
+                                .registrar = a->registrar,
+                                .node = c->node};
+    a->runner = sm_runner_new(&runner);
+    if (a->o.mode == SM_APP_DAEMON) {
+        a->loading++;
+        a->scheduler = sm_scheduler_new(&a->loop, a->store, a->runner, run_reported, a);
+        sm_scheduler_load(a->scheduler, one_loaded, a);
+    }
+    a->catalog = sm_catalog_new(c, assoc, a->dispatcher, a->store, catalog_changed, a);
+    sm_catalog_scan(a->catalog);
+    return SM_OK;
+}
+
+static void open_handles(sm_app *a) {
+    uv_async_init(&a->loop, &a->wake, on_wake);
+    a->wake.data = a;
+    uv_signal_t *signals[] = {&a->on_int, &a->on_term, &a->on_hup, &a->on_quit};
+    const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    const uv_signal_cb calls[] = {on_stop_signal, on_stop_signal, on_hup_signal, on_quit_signal};
+    for (size_t i = 0; i < SM_ARRAY_LEN(signals); i++) {
+        uv_signal_init(&a->loop, signals[i]);
+        signals[i]->data = a;
+        uv_signal_start(signals[i], calls[i], numbers[i]);
+    }
+    uv_timer_t *timers[] = {&a->rescan, &a->prune, &a->settle};
+    for (size_t i = 0; i < SM_ARRAY_LEN(timers); i++) {
+        uv_timer_init(&a->loop, timers[i]);
+        timers[i]->data = a;
+    }
+}
+
+sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
+    sm_app *a = sm_calloc(1, sizeof *a);
+    a->o = *opt;
+    a->dir = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
+    uv_loop_init(&a->loop);
+    signal(SIGPIPE, SIG_IGN);
+    open_handles(a);
+    sm_err first = SM_ERR_INIT;
+    if (build(a, &first) != SM_OK)
+        fail(a, first.code, first.msg);
+    uv_run(&a->loop, UV_RUN_DEFAULT);
+    /* The store first: what is queued is written, and no completion comes any more. */
+    if (a->store)
+        sm_store_close(a->store);
+    sm_catalog_free(a->catalog);
+    sm_scheduler_free(a->scheduler);
+    sm_runner_free(a->runner);
+    sm_intake_free(a->intake);
+    if (a->dispatcher)
+        sm_dispatcher_free(a->dispatcher);
+    sm_pump_free(a->pump);
+    sm_registrar_free(a->registrar);
+    sm_local_free(a->local);
+    sm_control_free(a->control);
+    uv_loop_close(&a->loop);
+    sm_statedir_release(&a->dir);
+    sm_rc rc = a->rc;
+    if (rc != SM_OK)
+        sm_err_set(err, rc, "%s", a->err.msg);
+    if (result)
+        *result = json_incref(a->result);
+    json_decref(a->result);
+    free(a);
+    return rc;
+}
+
+const sm_catalog *sm_app_catalog(const sm_app *app) {
+    return app->catalog;
+}
+
+const sm_scheduler *sm_app_scheduler(const sm_app *app) {
+    return app->scheduler;
+}
