@@ -25,6 +25,11 @@ typedef struct sm_blob {
     char text[];
 } sm_blob;
 
+/* A blob with one reference; hashes the text. */
+sm_blob *sm_blob_new(const char *text, size_t n);
+sm_blob *sm_blob_ref(sm_blob *b);
+void sm_blob_unref(sm_blob *b); /* NULL is fine */
+
 typedef struct sm_source { /* one snapshot: script and everything below lib/ */
     int refs;
     char *file; /* "demo/example.lua" */

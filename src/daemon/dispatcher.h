@@ -18,8 +18,9 @@ typedef struct sm_dispatcher_options {
     const char *display; /* sm_config.display */
     int workers, runs_per_worker, max_running;
     bool process_isolation;
-    /* A `report` frame of a run that was dispatched to that worker. The answer is given later with
-     * sm_dispatcher_answer; events are owned by the dispatcher until then (borrowed, valid). */
+    /* A `report` frame of a run that was dispatched to that worker. The answer is given now or
+     * later with sm_dispatcher_answer; events are borrowed, and valid until the answer or the run's
+     * end, whichever comes first. */
     void (*report)(void *ctx, const char *run_id, int64_t seq, const json_t *events);
     void *ctx;
 } sm_dispatcher_options;
@@ -40,8 +41,8 @@ typedef struct sm_run_end {
     size_t log_n;
 } sm_run_end;
 typedef void (*sm_run_done)(void *ctx, const sm_run_end *end);
-typedef void (*sm_load_done)(void *ctx, const json_t *head /* `loaded` frame, or {error} */,
-                             const char *log, size_t log_n);
+/* head: `loaded` frame; or {error} when its worker died or hung; or {error, stopping: true}. */
+typedef void (*sm_load_done)(void *ctx, const json_t *head, const char *log, size_t log_n);
 
 typedef struct sm_run_order {
     char run_id[33];
@@ -55,8 +56,11 @@ typedef struct sm_run_order {
     void *done_ctx;
 } sm_run_order;
 
+/* Begins to spawn workers; one that cannot be started is logged and tried again. An error (*out is
+ * set all the same, to be stopped and freed) means that children cannot be watched. */
 sm_rc sm_dispatcher_new(const sm_dispatcher_options *opt, sm_dispatcher **out, sm_err *err);
-/* Queued when every worker is full (max_running bounds what runs at once). done is called once. */
+/* Queued when every worker is full (max_running bounds what runs at once). done is called once,
+ * from the loop, never from inside this or any other function here. */
 void sm_dispatcher_run(sm_dispatcher *d, const sm_run_order *order);
 void sm_dispatcher_load(sm_dispatcher *d, sm_source *source, const json_t *limits,
                         sm_load_done done, void *ctx);

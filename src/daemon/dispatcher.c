@@ -1,0 +1,153 @@
+/* dispatcher: the door to the worker processes: orders, answers, cancels, stopping, status.
+ *
+ * The work is done next door: job (one run or load), placing (who gets it), pool (processes), link
+ * (a socket), arrival (frames in), deadline (the timer). It refuses orders once it is stopping:
+ * they end as cancelled. `done` is never called from inside these functions. Called by runner,
+ * catalog, intake and app; owned by the loop's thread.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/dispatch.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* From the end of the grace until workers are killed. */
+enum { STOP_KILL_MS = 500 };
+
+static const char stopping_text[] = "the program is stopping";
+
+sm_rc sm_dispatcher_new(const sm_dispatcher_options *opt, sm_dispatcher **out, sm_err *err) {
+    *out = NULL;
+    sm_dispatcher *d = sm_calloc(1, sizeof *d);
+    d->opt = *opt;
+    d->self = sm_strdup(opt->self);
+    d->display = sm_strdup(opt->display);
+    if (d->opt.workers < 1)
+        d->opt.workers = 1;
+    if (d->opt.runs_per_worker < 1)
+        d->opt.runs_per_worker = 1;
+    if (d->opt.max_running < 1)
+        d->opt.max_running = 1;
+    d->wake_ns = d->cancel_ns = d->kill_all_ns = INT64_MAX;
+    sm_map_init(&d->runs);
+    (void)uv_timer_init(opt->loop, &d->timer);
+    (void)uv_signal_init(opt->loop, &d->chld);
+    d->timer.data = d->chld.data = d;
+    d->handles = 2;
+    *out = d;
+    if (sm_pool_start(d, err))
+        return SM_OK;
+    return err ? err->code : SM_IO; /* the caller stops and frees it */
+}
+
+void sm_dispatcher_run(sm_dispatcher *d, const sm_run_order *order) {
+    sm_job *j = sm_job_of_run(d, order);
+    if (d->stopping) {
+        sm_job_end_later(j, "cancelled", stopping_text);
+        return;
+    }
+    sm_job_move(j, j->alone ? &d->waiting_alone : &d->shared);
+    sm_placing_all(d);
+}
+
+void sm_dispatcher_load(sm_dispatcher *d, sm_source *source, const json_t *limits,
+                        sm_load_done done, void *ctx) {
+    sm_job *j = sm_job_of_load(d, source, limits, done, ctx);
+    if (d->stopping) {
+        sm_job_end_later(j, "cancelled", stopping_text);
+        return;
+    }
+    sm_job_move(j, &d->shared);
+    sm_placing_all(d);
+}
+
+bool sm_dispatcher_answer(sm_dispatcher *d, const char *run_id, int64_t seq, const json_t *ids,
+                          const char *error) {
+    sm_job *j = sm_map_get(&d->runs, run_id);
+    if (!j || !j->worker || !j->pending || j->seq != seq)
+        return false;
+    json_decref(j->pending);
+    j->pending = NULL;
+    json_t *head = json_pack("{s:s, s:s, s:I}", "t", ids ? "ack" : "nak", "run", run_id, "seq",
+                             (json_int_t)seq);
+    if (ids)
+        json_object_set_new(head, "ids", json_deep_copy(ids));
+    else
+        json_object_set_new(head, "error",
+                            sm_json_text(error ? error : "", error ? strlen(error) : 0));
+    bool too_long;
+    sm_err err = SM_ERR_INIT;
+    if (sm_link_put(&j->worker->link, head, NULL, 0, &too_long, &err) != SM_OK) {
+        sm_log(SM_LOG_ERROR, "worker %d does not read what it is sent and is ended: %s",
+               (int)j->worker->pid, err.msg);
+        sm_pool_kill(j->worker, "it did not read what it was sent");
+    } else {
+        sm_link_flush(&j->worker->link);
+    }
+    json_decref(head);
+    return true;
+}
+
+void sm_dispatcher_cancel(sm_dispatcher *d, const char *run_id) {
+    sm_job *j = sm_map_get(&d->runs, run_id);
+    if (!j || j->cancelled)
+        return;
+    j->cancelled = true;
+    if (!j->worker) {
+        if (j->in != &d->ending)
+            sm_job_end_later(j, "cancelled", d->stopping ? stopping_text : "cancelled");
+        return;
+    }
+    json_t *head = json_pack("{s:s, s:s}", "t", "cancel", "run", run_id);
+    bool too_long;
+    if (sm_link_put(&j->worker->link, head, NULL, 0, &too_long, NULL) == SM_OK)
+        sm_link_flush(&j->worker->link);
+    json_decref(head);
+    int64_t latest = sm_mono_ns() + SM_CANCEL_MS * SM_NS_PER_MS;
+    if (j->deadline_ns > latest)
+        j->deadline_ns = latest;
+    sm_deadline_at(d, j->deadline_ns + SM_SLACK_MS * SM_NS_PER_MS);
+}
+
+void sm_dispatcher_stop(sm_dispatcher *d, int grace_ms, void (*stopped)(void *ctx), void *ctx) {
+    int64_t until = sm_mono_ns() + (int64_t)grace_ms * SM_NS_PER_MS;
+    if (!d->stopping) {
+        d->stopping = true;
+        d->stopped = stopped;
+        d->stopped_ctx = ctx;
+        d->cancel_ns = until;
+        d->kill_all_ns = until + STOP_KILL_MS * SM_NS_PER_MS;
+        while (d->shared.first)
+            sm_job_end_later(d->shared.first, "cancelled", stopping_text);
+        while (d->waiting_alone.first)
+            sm_job_end_later(d->waiting_alone.first, "cancelled", stopping_text);
+        for (sm_worker *w = d->workers; w; w = w->next)
+            if (w->jobs.n == 0)
+                sm_pool_retire(w);
+    } else if (until + STOP_KILL_MS * SM_NS_PER_MS < d->kill_all_ns) {
+        /* Asked again, with less patience. */
+        d->cancel_ns = d->cancel_ns == INT64_MAX ? INT64_MAX : until;
+        d->kill_all_ns = until + STOP_KILL_MS * SM_NS_PER_MS;
+    }
+    sm_deadline_at(d, 0);
+}
+
+void sm_dispatcher_free(sm_dispatcher *d) {
+    if (!d)
+        return;
+    sm_map_fini(&d->runs);
+    free(d->self);
+    free(d->display);
+    free(d);
+}
+
+json_t *sm_dispatcher_status(const sm_dispatcher *d) {
+    json_t *workers = json_array();
+    for (const sm_worker *w = d->workers; w; w = w->next)
+        json_array_append_new(workers, json_pack("{s:i, s:i, s:b, s:b}", "pid", (int)w->pid,
+                                                 "running", w->jobs.n, "alone", w->alone,
+                                                 "draining", w->state >= SM_WORKER_DRAINING));
+    return json_pack("{s:o, s:i, s:i}", "workers", workers, "running", d->running, "queued",
+                     d->shared.n + d->waiting_alone.n);
+}

@@ -1,0 +1,323 @@
+/* pool: the worker processes: spawned early, reaped, replaced; and their going, however it comes.
+ *
+ * A worker is this executable with `--worker`, one end of a socket pair as its descriptor 3, a
+ * process group of its own, an environment of nothing but PATH, and no other descriptor of ours. A
+ * worker that dies before its hello delays the next one (exponentially, at most 30 s). Only own
+ * pids are waited for. A worker's record lives until its poll handle is closed. Owned by the loop.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/dispatch.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int64_t in_ms(int64_t ms) {
+    return sm_mono_ns() + ms * SM_NS_PER_MS;
+}
+
+void sm_pool_kill_in(sm_worker *w, int64_t ms, const char *why) {
+    int64_t at = in_ms(ms);
+    if (at < w->kill_ns) {
+        w->kill_ns = at;
+        snprintf(w->plan, sizeof w->plan, "%s", why);
+        sm_deadline_at(w->d, at);
+    }
+}
+
+static void on_link_ended(void *ctx, const char *why) {
+    sm_worker *w = ctx;
+    if (why) {
+        sm_log(SM_LOG_ERROR, "worker %d broke the protocol and is ended: %s", (int)w->pid, why);
+        w->muted = true;
+        sm_pool_kill(w, "it broke the protocol");
+        return;
+    }
+    /* It is ending, or closed its socket: its exit tells how. */
+    if (w->state != SM_WORKER_RETIRING)
+        w->state = SM_WORKER_DYING;
+    sm_pool_kill_in(w, SM_EOF_MS, "it closed its socket");
+}
+
+static void on_link_drained(void *ctx) {
+    sm_placing_all(((sm_worker *)ctx)->d);
+}
+
+static int wire_child(pid_t *pid, const char *self, int fd) {
+    static char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                NULL};
+    char flag[] = "--worker";
+    char *name = sm_strdup(self);
+    char *argv[] = {name, flag, NULL};
+    posix_spawn_file_actions_t fa;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&fa);
+    posix_spawnattr_init(&attr);
+    /* dup2 onto the same number clears FD_CLOEXEC as well (glibc, POSIX issue 8). */
+    int rc = posix_spawn_file_actions_adddup2(&fa, fd, 3);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addclosefrom_np(&fa, 4);
+    if (rc == 0)
+        rc = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                                 POSIX_SPAWN_SETSIGDEF);
+    if (rc == 0)
+        rc = posix_spawnattr_setsigmask(&attr, &none);
+    if (rc == 0)
+        rc = posix_spawnattr_setsigdefault(&attr, &all);
+    if (rc == 0)
+        rc = posix_spawn(pid, name, &fa, &attr, argv, env);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&fa);
+    free(name);
+    return rc;
+}
+
+static void note_failed_start(sm_dispatcher *d, const char *how) {
+    int64_t wait = SM_RESPAWN_BASE_MS;
+    for (int i = 0; i < d->start_fails && wait < SM_RESPAWN_MAX_MS; i++)
+        wait *= 2;
+    if (wait > SM_RESPAWN_MAX_MS)
+        wait = SM_RESPAWN_MAX_MS;
+    d->start_fails++;
+    d->respawn_ns = in_ms(wait);
+    sm_deadline_at(d, d->respawn_ns);
+    sm_log(d->start_fails >= SM_START_FAILS ? SM_LOG_ERROR : SM_LOG_WARN,
+           "a worker process did not start: %s; next try in %.1f s", how, (double)wait / 1000);
+    if (d->start_fails < SM_START_FAILS)
+        return;
+    char text[SM_ERR_MAX];
+    snprintf(text, sizeof text, "no worker process can be started: %s", how);
+    bool served = false;
+    for (const sm_worker *w = d->workers; w; w = w->next)
+        served = served || (w->state == SM_WORKER_READY && !w->alone);
+    while (d->shared.first && !served)
+        sm_job_end_later(d->shared.first, "failed", text);
+    while (d->waiting_alone.first)
+        sm_job_end_later(d->waiting_alone.first, "failed", text);
+}
+
+sm_rc sm_pool_spawn(sm_dispatcher *d, bool alone) {
+    int pair[2] = {-1, -1};
+    sm_err err = SM_ERR_INIT;
+    sm_worker *w = sm_calloc(1, sizeof *w);
+    w->link.fd = -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        sm_err_sys(&err, errno, "socketpair");
+        goto out;
+    }
+    if (fcntl(pair[0], F_SETFL, O_NONBLOCK) != 0) {
+        sm_err_sys(&err, errno, "fcntl");
+        goto out;
+    }
+    w->d = d;
+    w->alone = alone;
+    w->kill_ns = INT64_MAX;
+    w->link.frame = sm_arrival_frame;
+    w->link.ended = on_link_ended;
+    w->link.drained = on_link_drained;
+    w->link.ctx = w;
+    int rc = wire_child(&w->pid, d->self, pair[1]);
+    if (rc != 0) {
+        sm_err_sys(&err, rc, "%s", d->self);
+        goto out;
+    }
+    if (sm_link_open(&w->link, d->opt.loop, pair[0], &err) != SM_OK) {
+        int status;
+        kill(w->pid, SIGKILL);
+        while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
+            ;
+        goto out;
+    }
+    pair[0] = -1;
+    w->spawned_ns = sm_mono_ns();
+    sm_map_init(&w->ghosts);
+    w->next = d->workers;
+    if (d->workers)
+        d->workers->prev = w;
+    d->workers = w;
+    sm_pool_kill_in(w, SM_START_MS, "it did not say hello");
+    w = NULL;
+out:
+    if (pair[0] >= 0)
+        close(pair[0]);
+    if (pair[1] >= 0)
+        close(pair[1]);
+    free(w);
+    if (err.code != SM_OK)
+        note_failed_start(d, err.msg);
+    return err.code;
+}
+
+static int count(const sm_dispatcher *d, bool alone, int *starting) {
+    int n = 0;
+    *starting = 0;
+    for (const sm_worker *w = d->workers; w; w = w->next)
+        if (w->alone == alone && w->state <= SM_WORKER_READY) {
+            n++;
+            if (w->state == SM_WORKER_STARTING)
+                ++*starting;
+        }
+    return n;
+}
+
+int sm_pool_shared(const sm_dispatcher *d, int *starting) {
+    return count(d, false, starting);
+}
+
+int sm_pool_alone(const sm_dispatcher *d, int *starting) {
+    return count(d, true, starting);
+}
+
+void sm_pool_fill(sm_dispatcher *d) {
+    int starting;
+    while (!d->stopping && sm_pool_shared(d, &starting) < d->opt.workers) {
+        if (sm_mono_ns() < d->respawn_ns) {
+            sm_deadline_at(d, d->respawn_ns);
+            return;
+        }
+        if (sm_pool_spawn(d, false) != SM_OK)
+            return;
+    }
+}
+
+void sm_pool_kill(sm_worker *w, const char *why) {
+    if (w->reaped)
+        return;
+    if (!w->why[0])
+        snprintf(w->why, sizeof w->why, "%s", why);
+    w->state = SM_WORKER_DYING;
+    w->kill_ns = INT64_MAX;
+    /* Not reaped, so the pid is still its. */
+    kill(w->pid, SIGKILL);
+}
+
+void sm_pool_retire(sm_worker *w) {
+    if (w->state >= SM_WORKER_RETIRING)
+        return;
+    json_t *head = json_pack("{s:s}", "t", "stop");
+    bool too_long;
+    w->state = SM_WORKER_RETIRING;
+    if (sm_link_put(&w->link, head, NULL, 0, &too_long, NULL) == SM_OK)
+        sm_link_flush(&w->link);
+    json_decref(head);
+    w->kill_ns = INT64_MAX;
+    sm_pool_kill_in(w, SM_RETIRE_MS, "it did not stop");
+}
+
+static void on_closed(uv_handle_t *h) {
+    sm_link *l = h->data;
+    sm_worker *w = l->ctx;
+    sm_map_fini(&w->ghosts);
+    free(w->key);
+    free(w);
+}
+
+/* Says how a process ended. */
+static void how_ended(const sm_worker *w, int status, char *out, size_t cap) {
+    if (WIFSIGNALED(status) && w->why[0] && WTERMSIG(status) == SIGKILL)
+        snprintf(out, cap, "its worker process was ended because %s", w->why);
+    else if (WIFSIGNALED(status))
+        snprintf(out, cap, "its worker process was ended by signal %d (%s)", WTERMSIG(status),
+                 sigdescr_np(WTERMSIG(status)) ? sigdescr_np(WTERMSIG(status)) : "unknown");
+    else
+        snprintf(out, cap, "its worker process exited with code %d", WEXITSTATUS(status));
+}
+
+/* A job whose worker died under it. */
+static void lose(sm_worker *w, sm_job *j, int status, const char *how) {
+    int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    sm_dispatcher *d = w->d;
+    if (d->stopping) {
+        sm_job_end_now(j, "cancelled", "the program is stopping", 0);
+    } else if (!j->is_load) {
+        sm_job_end_now(j, j->cancelled ? "cancelled" : "lost", how, signal);
+    } else if (!w->alone && j->attempt == 1) {
+        /* A neighbour may have been the culprit. */
+        j->attempt = 2;
+        j->alone = true;
+        j->worker = NULL;
+        w->loads--;
+        sm_job_move(j, &d->waiting_alone);
+    } else {
+        char text[SM_ERR_MAX];
+        if (signal)
+            snprintf(text, sizeof text, "%s/%s: loading crashed its worker (signal %d)", d->display,
+                     j->source->file, signal);
+        else
+            snprintf(text, sizeof text, "%s/%s: loading ended its worker (exit code %d)",
+                     d->display, j->source->file, WEXITSTATUS(status));
+        sm_job_end_now(j, "failed", text, 0);
+    }
+}
+
+static void bury(sm_worker *w, int status) {
+    sm_dispatcher *d = w->d;
+    char how[SM_ERR_MAX];
+    bool asked = w->state == SM_WORKER_RETIRING;
+    w->reaped = true;
+    w->state = SM_WORKER_DYING;
+    if (!w->muted)
+        sm_link_drain(&w->link); /* a result that it wrote before it died counts */
+    how_ended(w, status, how, sizeof how);
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        d->workers = w->next;
+    if (w->next)
+        w->next->prev = w->prev;
+    if (!asked && !d->stopping && w->hello)
+        sm_log(SM_LOG_WARN, "worker %d: %s; %d %s lost", (int)w->pid,
+               how + strlen("its worker process "), w->jobs.n, w->jobs.n == 1 ? "job" : "jobs");
+    if (!asked && !d->stopping && !w->hello)
+        note_failed_start(d, how);
+    sm_pool_fill(d);
+    while (w->jobs.first)
+        lose(w, w->jobs.first, status, how);
+    sm_link_close(&w->link, on_closed);
+    sm_deadline_at(d, 0);
+}
+
+void sm_pool_reap(sm_dispatcher *d) {
+    sm_worker *next;
+    for (sm_worker *w = d->workers; w; w = next) {
+        int status;
+        next = w->next;
+        pid_t got = waitpid(w->pid, &status, WNOHANG);
+        if (got < 0 && errno == ECHILD)
+            status = 0; /* somebody else reaped it; how it ended is lost */
+        else if (got != w->pid)
+            continue;
+        bury(w, status);
+    }
+    sm_placing_all(d);
+}
+
+static void on_chld(uv_signal_t *s, int signum) {
+    (void)signum;
+    sm_pool_reap(s->data);
+}
+
+bool sm_pool_start(sm_dispatcher *d, sm_err *err) {
+    d->chld.data = d;
+    int rc = uv_signal_start(&d->chld, on_chld, SIGCHLD);
+    if (rc < 0) {
+        sm_err_set(err, SM_IO, "cannot watch worker processes: %s", uv_strerror(rc));
+        return false;
+    }
+    sm_pool_fill(d);
+    return true;
+}
