@@ -20,5 +20,5 @@ enum { SM_SANDBOX_TEXT_MAX = 1 << 20 };
 
 /* Parts of the sandbox; each changes the table of globals at the top of the stack. [-0, +0, e] */
 void sm_sandbox_open_basics(lua_State *L);    /* load, print, setmetatable, xpcall, … and os */
-void sm_sandbox_open_coroutine(lua_State *L); /* coroutine, xpcall */
+void sm_sandbox_open_coroutine(lua_State *L); /* create, wrap, resume, close, xpcall */
 void sm_sandbox_open_bounded(lua_State *L);   /* string.rep, table.insert, remove, move */
