@@ -59,7 +59,8 @@ enum {
  *   events[2].status: expected one of info, warning, error, critical, ok; got "crit"
  *   events[1].dimension_tag: unknown field "dimension_tag"; did you mean "dimension_tags"? */
 sm_rc sm_event_check(const sm_val *event, int index, json_t **out, json_t *notes, sm_err *err);
-/* The same for an event that came as JSON (from a worker, over HTTP). */
+/* The same for an event that came as JSON (from a worker, over HTTP), except that the message's
+ * margin is left alone: what passed once passes again unchanged. */
 sm_rc sm_event_check_json(const json_t *event, int index, json_t **out, json_t *notes, sm_err *err);
 /* Rank of a status: ok 0, info 1, warning 2, error 3, critical 4; -1 if unknown. */
 int sm_event_status_rank(const char *status);
