@@ -47,7 +47,8 @@ static int time_parse(lua_State *L) {
     if (ns % SM_NS_PER_S == 0) {
         lua_pushinteger(L, ns / SM_NS_PER_S);
     } else {
-        lua_pushnumber(L, (double)ns / 1e9);
+        /* In two parts: 64 bits of nanoseconds do not fit a double. */
+        lua_pushnumber(L, (double)(ns / SM_NS_PER_S) + (double)(ns % SM_NS_PER_S) / 1e9);
     }
     return 1;
 }

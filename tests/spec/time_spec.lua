@@ -1,0 +1,120 @@
+local time = require "selfmon.time"
+
+describe("time.parse", function()
+  for _, row in ipairs {
+    { "2026-11-22T15:04:05Z", 1795359845 },
+    { "2026-11-22t15:04:05z", 1795359845 },
+    { "2026-11-22 15:04:05Z", 1795359845 },
+    { "2026-11-22 15:04:05 Z", 1795359845 },
+    { "2026-11-22T16:04:05+01:00", 1795359845 },
+    { "2026-11-22T20:34:05+0530", 1795359845 },
+    { "2026-11-22T07:04:05-08", 1795359845 },
+    { "20261122T150405Z", 1795359845 },
+    { "2026-11-22T15:04:05.25Z", 1795359845.25 },
+    { "2026-11-22T15:04:05,25Z", 1795359845.25 },
+    { "2026-11-22T15:04", 1795359840 },
+    { "2026-11-22", 1795305600 },
+    { "2026-11-22T24:00:00Z", 1795392000 },
+    { "1970-01-01T00:00:00Z", 0 },
+    { "1969-12-31T23:59:59Z", -1 },
+    { "2024-02-29", 1709164800 },
+    { "2016-12-31T23:59:60Z", 1483228800 },
+  } do
+    it("reads " .. row[1], function()
+      assert.are.equal(row[2], time.parse(row[1]))
+    end)
+  end
+
+  for _, text in ipairs { "", "now", "2026", "2026-13-01", "2026-02-30", "2026-11-22T25:00Z", "2026-11-22T15:60Z",
+                          "2026-11-22T15:04:05+1", "2026-11-22T15:04:05Zx", "2026-11-22T", "0000-01-01",
+                          "2026-11-22T15:04:05.Z", "9999-01-01", "2026-1122", "2026-11-22T15:04:05+24:00" } do
+    it("refuses " .. ("%q"):format(text), function()
+      local v, err, code = time.parse(text)
+      assert.is_nil(v)
+      assert.is_string(err)
+      assert.are.equal("invalid", code)
+    end)
+  end
+
+  it("takes a zone for texts without one", function()
+    assert.are.equal(time.parse "2026-07-01T10:00:00Z", time.parse("2026-07-01T12:00:00", "Europe/Berlin"))
+    assert.are.equal(time.parse "2026-01-01T11:00:00Z", time.parse("2026-01-01T12:00:00", "Europe/Berlin"))
+    assert.are.equal(time.parse "2026-01-01T12:00:00Z", time.parse("2026-01-01T12:00:00Z", "Europe/Berlin"))
+    -- twice: the first; never: moved on by the gap
+    assert.are.equal(time.parse "2026-10-25T00:30:00Z", time.parse("2026-10-25T02:30:00", "Europe/Berlin"))
+    assert.are.equal(time.parse "2026-03-29T01:30:00Z", time.parse("2026-03-29T02:30:00", "Europe/Berlin"))
+    local v, err, code = time.parse("2026-01-01", "Europe/Berlib")
+    assert.is_nil(v)
+    assert.is_truthy(err:find("Europe/Berlib", 1, true))
+    assert.are.equal("invalid", code)
+  end)
+end)
+
+describe("time.format", function()
+  it("writes ISO 8601 by default", function()
+    assert.are.equal("2026-11-22T15:04:05Z", time.format(1795359845))
+    assert.are.equal("2026-11-22T15:04:05.250Z", time.format(1795359845.25))
+    assert.are.equal("2026-11-22T16:04:05+01:00", time.format(1795359845, nil, "Europe/Berlin"))
+    assert.are.equal("1969-12-31T23:59:59Z", time.format(-1))
+    assert.is_truthy(time.format():match "^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$")
+  end)
+
+  for _, row in ipairs {
+    { "%Y/%m/%d %H:%M:%S", "2026/11/22 15:04:05" }, { "%a %A %b %B", "Sun Sunday Nov November" },
+    { "%j %u %w %y", "326 7 0 26" }, { "%I:%M %p", "03:04 PM" }, { "%F %T %R %D", "2026-11-22 15:04:05 15:04 11/22/26" },
+    { "%s %L", "1795359845 000" }, { "%z %:z %Z", "+0000 +00:00 UTC" }, { "%e|%%|%t", "22|%|\t" }, { "", "" },
+  } do
+    it("writes " .. row[1], function()
+      assert.are.equal(row[2], time.format(1795359845, row[1]))
+    end)
+  end
+
+  it("knows zones and refuses what it does not know", function()
+    assert.are.equal("CET +0100", time.format(1795359845, "%Z %z", "Europe/Berlin"))
+    assert.are.equal("invalid", select(3, time.format(0, "%Q")))
+    assert.are.equal("invalid", select(3, time.format(0, "%")))
+    assert.are.equal("invalid", select(3, time.format(0, nil, "No/Where")))
+    assert.has_error(function() time.format(0 / 0) end)
+    assert.has_error(function() time.format(1e300) end)
+  end)
+
+  it("is undone by parse", function()
+    for _, t in ipairs { 0, 1, 951782400, 4102444800, -5000000000, 1795359845.125 } do
+      assert.are.equal(t, time.parse(time.format(t)))
+      assert.are.equal(t, time.parse(time.format(t, nil, "Asia/Kolkata")))
+    end
+  end)
+end)
+
+describe("time.duration", function()
+  it("reads and writes", function()
+    for text, seconds in pairs { ["90s"] = 90, ["1h30m"] = 5400, ["2d"] = 172800, ["250ms"] = 0.25, ["5"] = 5 } do
+      assert.are.equal(seconds, time.duration(text))
+    end
+    assert.are.equal("1h30m", time.duration(5400))
+    assert.are.equal("2d3h4m5s", time.duration(2 * 86400 + 3 * 3600 + 4 * 60 + 5))
+    assert.are.equal("1s250ms", time.duration(1.25))
+    assert.are.equal("0s", time.duration(0))
+    assert.are.equal("0s", time.duration(0.0001))
+    assert.are.equal("-5m", time.duration(-300))
+    assert.are.equal("invalid", select(3, time.duration "soon"))
+    assert.has_error(function() time.duration(math.huge) end)
+  end)
+end)
+
+describe("clocks", function()
+  it("move forward in seconds", function()
+    local wall, mono = time.now(), time.monotonic()
+    assert.are.equal("float", math.type(wall))
+    assert.is_true(math.abs(wall - os.time()) < 2)
+    time.sleep(0.02)
+    local slept = time.monotonic() - mono
+    assert.is_true(slept >= 0.02 and slept < 1, "slept " .. slept)
+  end)
+
+  it("refuse a sleep that is none", function()
+    for _, s in ipairs { -1, 0 / 0, math.huge, 3601 } do
+      assert.has_error(function() time.sleep(s) end)
+    end
+  end)
+end)
