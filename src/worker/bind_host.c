@@ -1,7 +1,7 @@
 /* bind_host: the module `selfmon.host` (docs/modules/host.md): readings of this machine, read-only.
  *
- * Each function answers a table (uptime a number) or nil, sentence, code. They may not be called
- * while a script loads. The readings come from the run's host when it has its own
+ * Each function answers a table (uptime a number, name a text) or nil, sentence, code. They may not
+ * be called while a script loads. The readings come from the run's host when it has its own
  * (selfmon.testing), else from hostinfo; cpu() waits for its interval, blocking only this run. JSON
  * that is being pushed hangs in a userdata, so a raise frees it. Runs on the run's thread.
  */
@@ -98,6 +98,10 @@ static int host_uptime(lua_State *L) {
     return simple(L, "uptime", "host.uptime");
 }
 
+static int host_name(lua_State *L) {
+    return simple(L, "name", "host.name");
+}
+
 /* Waits inside the run; without one, plainly. */
 static void wait_for(lua_State *L, double s) {
     sm_run *run = sm_run_of(L);
@@ -165,7 +169,7 @@ static int host_cpu(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"cpu", host_cpu},       {"memory", host_memory}, {"load", host_load}, {"disks", host_disks},
-    {"mounts", host_mounts}, {"uptime", host_uptime}, {NULL, NULL},
+    {"mounts", host_mounts}, {"uptime", host_uptime}, {"name", host_name}, {NULL, NULL},
 };
 
 int sm_bind_host_open(lua_State *L) {

@@ -1,10 +1,11 @@
-/* hostinfo: cpu, memory, load and uptime of this machine from /proc (shapes in the header).
+/* hostinfo: cpu, memory, load, uptime and name of this machine from /proc (shapes in the header).
  *
  * Called by bind_host on a run's thread, and by tests with a directory of their own. Reads files
  * that the kernel answers at once; what may wait (disks) is in hostdisks.c. Keeps no state.
  */
 #include "worker/hostinfo.h"
 #include "base/fsx.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,15 @@ static json_t *read_uptime(const char *proc, sm_err *err) {
     return o;
 }
 
+static json_t *read_name(sm_err *err) {
+    char name[256] = "";
+    if (gethostname(name, sizeof name - 1) != 0) {
+        sm_err_sys(err, errno, "cannot read the host name");
+        return NULL;
+    }
+    return sm_json_text(name, strlen(name));
+}
+
 json_t *sm_hostinfo_read_at(const char *proc, const char *what, sm_err *err) {
     if (strcmp(what, "cpu") == 0) {
         return read_cpu(proc, err);
@@ -168,6 +178,9 @@ json_t *sm_hostinfo_read_at(const char *proc, const char *what, sm_err *err) {
     }
     if (strcmp(what, "uptime") == 0) {
         return read_uptime(proc, err);
+    }
+    if (strcmp(what, "name") == 0) {
+        return read_name(err);
     }
     bool disks = strcmp(what, "disks") == 0;
     if (!disks && strcmp(what, "mounts") != 0) {

@@ -48,6 +48,10 @@ describe("selfmon.host", function()
     assert.is_true(host.uptime() > 0)
   end)
 
+  it("name", function()
+    assert.is_truthy(#host.name() > 0)
+  end)
+
   it("disks are real, local, and listed once", function()
     local seen = {}
     for _, d in ipairs(assert(host.disks())) do
@@ -76,7 +80,7 @@ describe("selfmon.host", function()
   end)
 
   it("takes no arguments where none are meant", function()
-    for _, name in ipairs { "memory", "load", "disks", "mounts", "uptime" } do
+    for _, name in ipairs { "memory", "load", "disks", "mounts", "uptime", "name" } do
       assert.has_error(function() host[name] {} end)
     end
   end)

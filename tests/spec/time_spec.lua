@@ -79,7 +79,7 @@ describe("time.format", function()
   end)
 
   it("is undone by parse", function()
-    for _, t in ipairs { 0, 1, 951782400, 4102444800, -5000000000, 1795359845.125 } do
+    for _, t in ipairs { 0, 1, 951782400, 4102444800, -500000000, 1795359845.125 } do
       assert.are.equal(t, time.parse(time.format(t)))
       assert.are.equal(t, time.parse(time.format(t, nil, "Asia/Kolkata")))
     end

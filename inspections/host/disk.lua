@@ -1,0 +1,54 @@
+-- Local disks that run out of space or of inodes.
+local host = require "selfmon.host"
+
+monitor{
+  title = "Disk space and inodes",
+  doc = [[
+    Looks at every local file system once (bind mounts, network and pseudo file systems are left out) and
+    reports those that are nearly full. A file system that is mounted read-only is not looked at.
+  ]],
+  schedule = "*/5 * * * *",
+  tags = { "host" },
+  params = {
+    warning  = { type = "number", default = 85, min = 0, max = 100, order = 1,
+      doc = "percent of space used that is a warning" },
+    critical = { type = "number", default = 95, min = 0, max = 100, order = 2,
+      doc = "percent of space used that is critical" },
+    inodes_warning  = { type = "number", default = 85, min = 0, max = 100, order = 3,
+      doc = "percent of inodes used that is a warning" },
+    inodes_critical = { type = "number", default = 95, min = 0, max = 100, order = 4,
+      doc = "percent of inodes used that is critical" },
+    exclude  = { type = "list", items = "string", default = {}, order = 5,
+      doc = "mount points to leave out, such as /mnt/backup" },
+  },
+}
+function run(params)
+  local disks, err = host.disks()
+  if not disks then error("cannot read the disks of this machine: " .. err) end
+  local name, excluded = host.name(), {}
+  for _, mount in ipairs(params.exclude) do excluded[mount] = true end
+
+  local events = {}
+  local function check(disk, what, percent, warning, critical, message)
+    if not percent or percent < math.min(warning, critical) then return end
+    events[#events + 1] = {
+      title = ("%s: %s of %s %.0f %% used"):format(name, what, disk.mount, percent),
+      status = percent >= critical and "critical" or "warning",
+      message = message .. ("\n\n- warning from %g %%, critical from %g %%\n- device `%s`, %s")
+        :format(warning, critical, disk.device, disk.fstype),
+      dimension_tags = { host = name, mount = disk.mount, resource = what },
+    }
+  end
+
+  for _, disk in ipairs(disks) do
+    if not excluded[disk.mount] and not disk.read_only then
+      check(disk, "space", disk.percent, params.warning, params.critical,
+        ("`%s` on **%s** is **%.1f %%** full: %.1f GiB of %.1f GiB are left.\n\nWhat takes it: `du -xhd1 %s | sort -h | tail`")
+          :format(disk.mount, name, disk.percent, disk.available / 2^30, disk.size / 2^30, disk.mount))
+      check(disk, "inodes", disk.inodes_percent, params.inodes_warning, params.inodes_critical,
+        ("`%s` on **%s** has used **%.1f %%** of its inodes: %d of %d are left. When none is left no file can be created, whatever space there is.")
+          :format(disk.mount, name, disk.inodes_percent or 0, (disk.inodes or 0) - (disk.inodes_used or 0), disk.inodes or 0))
+    end
+  end
+  EventReporter():report(events)
+end
