@@ -30,7 +30,7 @@ static int lib_rep(lua_State *L) {
         return 1;
     }
     luaL_Buffer b;
-    sm_vm_room(L, total + total); /* the buffer, and the string made of it */
+    sm_vm_room(L, total);
     char *p = luaL_buffinitsize(L, &b, total);
     for (lua_Integer i = 0; i < times; i++) {
         memcpy(p, text, n);

@@ -187,12 +187,16 @@ _Noreturn void sm_vm_raise_stop(lua_State *L) {
     abort(); /* lua_error does not return; its prototype does not say so */
 }
 
+static bool fits(const sm_run *run, size_t n) {
+    return n <= run->limits.memory / 2 && run->mem_used <= run->limits.memory - 2 * n;
+}
+
 void sm_vm_room(lua_State *L, size_t n) {
     sm_run *run = sm_run_of(L);
-    if (n <= run->limits.memory && run->mem_used <= run->limits.memory - n)
+    if (fits(run, n))
         return;
     lua_gc(L, LUA_GCCOLLECT);
-    if (n <= run->limits.memory && run->mem_used <= run->limits.memory - n)
+    if (fits(run, n))
         return;
     run->mem_asked = n;
     memory_lost(run);

@@ -19,8 +19,8 @@ sm_rc sm_vm_call(lua_State *L, int nargs, int nresults, char **error, char **tra
 void sm_vm_arm(sm_run *run);
 /* Arms the hook on L and raises the end of a stopped run. [-0, +1, e] */
 _Noreturn void sm_vm_raise_stop(lua_State *L);
-/* Before something that takes n bytes at once: collects garbage when they do not fit, and stops the
- * run when they still do not. [-0, +0, e] */
+/* Before building a string of n bytes, which takes them twice (the buffer, then the string):
+ * collects garbage when they do not fit, and stops the run when they still do not. [-0, +0, e] */
 void sm_vm_room(lua_State *L, size_t n);
 /* file:line of the innermost script frame of L into out, "" when there is none. No allocation. */
 void sm_vm_where(lua_State *L, char *out, size_t cap);
