@@ -114,3 +114,5 @@ int sm_store_drain(sm_store *s);
 size_t sm_store_pending(const sm_store *s);
 /* Blocks for the answer; *result (may be NULL) is a new reference. Not from the loop's thread. */
 sm_rc sm_store_call_sync(sm_store *s, sm_store_op op, json_t *args, json_t **result, sm_err *err);
+/* Version of the database library, "3.40.1". Static. */
+const char *sm_store_engine(void);

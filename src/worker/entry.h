@@ -2,6 +2,7 @@
  * None includes lua.h for the caller. Each returns an exit code. argv[0] is the command's own word
  * (`--worker`, `--eval-config`, `lua`), argv[1] its first argument; argv[argc] is NULL. */
 #pragma once
+#include <stddef.h>
 
 /* `selfmon-lua --worker`: frames on file descriptor 3 (docs/internals/frames.md). */
 int sm_worker_main(int argc, char **argv);
@@ -14,3 +15,5 @@ int sm_evalconf_main(int argc, char **argv);
 int sm_luacmd_main(int argc, char **argv);
 /* `selfmon-lua test [PATH…]`: busted inside; root is the inspections root (absolute). */
 int sm_testcmd_main(const char *root, int argc, char **argv);
+/* Versions of Lua, libcurl and OpenSSL, one a line. */
+void sm_worker_versions(char *out, size_t cap);

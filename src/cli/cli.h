@@ -1,0 +1,68 @@
+/* cli: what the commands share: parsed arguments, exit codes, output. */
+#pragma once
+#include "base/err.h"
+#include "base/json.h"
+#include "daemon/config.h"
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Exit codes (cli.md): 0 fine, 1 failure, 2 event of --fail-on, 5 no specs, 64 usage, 78
+ * configuration. */
+enum {
+    SM_EXIT_OK = 0,
+    SM_EXIT_FAIL = 1,
+    SM_EXIT_EVENT = 2,
+    SM_EXIT_USAGE = 64,
+    SM_EXIT_CONFIG = 78
+};
+
+typedef struct sm_args {
+    const char *self;    /* path of this executable */
+    const char *command; /* "run" */
+    sm_flags flags;
+    bool help, version, once, dry, json, quiet, verbose, no_color, log, gaps;
+    const char *log_format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from;
+    double wait_s, drain_s;
+    long n;           /* -n, 0 when not given */
+    json_t *override; /* {id: {name: text}} from -p, NULL when none */
+    char **rest;      /* positional arguments, borrowed from argv */
+    int n_rest;
+} sm_args;
+
+/* Parses argv after the command. SM_INVALID: one sentence with the nearest option. */
+sm_rc sm_args_parse(int argc, char **argv, sm_args *out, sm_err *err);
+void sm_args_fini(sm_args *a);
+
+/* Prints help of a command (NULL: the overview); false when there is no such command. */
+bool sm_help_print(FILE *to, const char *command);
+/* Names of the commands, ended by NULL. */
+extern const char *const sm_commands[];
+
+/* `selfmon-lua: SENTENCE` on standard error; returns code. */
+int sm_cli_fail(int code, const char *sentence);
+/* Exit code of an error of the configuration or of what runs. */
+int sm_cli_code(sm_rc rc);
+/* Loads the configuration and sets up the log. 0, or the exit code after saying why. Refuses nodes
+ * this version cannot talk to. */
+int sm_cli_config(const sm_args *a, bool need_root, sm_config **out);
+
+/* Output. Colours only on a terminal and unless --no-color or NO_COLOR. */
+bool sm_cli_color(const sm_args *a, FILE *to);
+const char *sm_cli_paint(bool color, const char *word); /* escape for a status or outcome, "" */
+const char *sm_cli_plain(bool color);
+void sm_cli_json(const json_t *j); /* one document and a newline on standard output */
+/* One line for a finished run, as in the first run's output. id_width: column of the id. */
+void sm_cli_run_line(FILE *to, bool color, int id_width, const json_t *report);
+/* Its log: `id: text`, warnings with their level; debug lines when verbose. */
+void sm_cli_run_log(FILE *to, const json_t *report, bool verbose);
+/* Path as a person would type it: relative when below the current directory. Caller frees. */
+char *sm_cli_path(const char *path);
+
+/* The commands; each returns an exit code. */
+int sm_cmd_run(const sm_args *a);
+int sm_cmd_list(const sm_args *a);
+int sm_cmd_key(const sm_args *a);
+int sm_cmd_next(const sm_args *a);
+int sm_cmd_events(const sm_args *a);
+int sm_cmd_runs(const sm_args *a);
+int sm_cmd_local(const sm_args *a);

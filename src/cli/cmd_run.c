@@ -1,0 +1,281 @@
+/* cmd_run: `selfmon-lua run`: the daemon, --once, --dry-run. It prints; daemon/app does the work.
+ */
+#include "cli/cli.h"
+#include "base/clock.h"
+#include "base/fsx.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/link.h"
+#include "daemon/app.h"
+#include "platform/event.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct show {
+    const sm_args *args;
+    const sm_config *config;
+    FILE *to; /* where a person reads */
+    bool color;
+    int id_width;
+    json_t *disabled; /* daemon: ids whose `disabled` was told already */
+    json_t *events;   /* dry run: what was reported */
+    json_t *summary;  /* --once: objects of --json */
+    const char *worst;
+} show;
+
+static void header(const show *s) {
+    char *state = sm_cli_path(s->config->state_dir);
+    if (!s->args->quiet)
+        fprintf(s->to, "selfmon-lua %s   node %s   state %s\n", SM_VERSION, s->config->node,
+                s->args->dry ? "none (dry run)" : state);
+    free(state);
+}
+
+static void told_loaded(void *ctx, const sm_app *app, bool first) {
+    show *s = ctx;
+    size_t n, bad;
+    sm_inspection *const *list = sm_catalog_list(sm_app_catalog(app), &n);
+    sm_catalog_errors(sm_app_catalog(app), &bad);
+    for (size_t i = 0; i < n; i++) {
+        int width = (int)strlen(list[i]->id);
+        s->id_width = width > s->id_width && width <= 60 ? width : s->id_width;
+    }
+    if (s->args->quiet)
+        return;
+    fprintf(s->to, "%s %zu inspection%s in %.0f ms", first ? "loaded" : "reloaded:", n,
+            n == 1 ? "" : "s", sm_catalog_scan_ms(sm_app_catalog(app)));
+    if (bad)
+        fprintf(s->to, "; %zu file%s not load", bad, bad == 1 ? " does" : "s do");
+    fputc('\n', s->to);
+    fflush(s->to);
+}
+
+static void told_stopping(void *ctx, int signal) {
+    (void)signal;
+    show *s = ctx;
+    if (!s->args->quiet)
+        fprintf(s->to, "stopping: running inspections get 10 s (again to stop now)\n");
+    fflush(s->to);
+}
+
+/* `disabled` is told when it begins, not at each slot. */
+static bool is_news(show *s, const json_t *report) {
+    const char *id = sm_json_str(report, "id", "");
+    bool disabled = strcmp(sm_json_str(report, "outcome", ""), "disabled") == 0;
+    bool told = json_object_get(s->disabled, id) != NULL;
+    if (disabled)
+        json_object_set_new(s->disabled, id, json_true());
+    else
+        json_object_del(s->disabled, id);
+    return !disabled || !told;
+}
+
+static void told_run(void *ctx, const json_t *report) {
+    show *s = ctx;
+    const char *outcome = sm_json_str(report, "outcome", "?");
+    const char *worst = sm_json_str(report, "worst", NULL);
+    if (worst && (!s->worst || sm_event_status_rank(worst) > sm_event_status_rank(s->worst))) {
+        static const char *const names[] = {"ok", "info", "warning", "error", "critical"};
+        s->worst = names[sm_event_status_rank(worst)];
+    }
+    if (s->args->once) {
+        size_t i;
+        json_t *event;
+        json_t *item =
+            json_pack("{s:O, s:O, s:O, s:O, s:O}", "id", json_object_get(report, "id"), "outcome",
+                      json_object_get(report, "outcome"), "events",
+                      json_object_get(report, "events"), "error", json_object_get(report, "error"),
+                      "seconds", json_object_get(report, "seconds"));
+        json_array_foreach(json_object_get(report, "reported"), i, event) {
+            json_t *shown = json_deep_copy(event);
+            json_object_del(shown, "dimension");
+            json_object_del(shown, "at_ns");
+            json_object_set(shown, "id", json_object_get(report, "id"));
+            json_array_append_new(s->events, shown);
+        }
+        json_array_append_new(s->summary, item);
+        sm_cli_run_log(stderr, report, s->args->verbose);
+    }
+    if (s->args->quiet && strcmp(outcome, "ok") == 0)
+        return;
+    if (is_news(s, report))
+        sm_cli_run_line(s->to, s->color, s->id_width, report);
+    const char *trace = sm_json_str(report, "traceback", NULL);
+    if (s->args->once && trace && !s->args->verbose)
+        fprintf(s->to, "%s\n", trace);
+}
+
+/* Paths of the command line relative to the root; SM_INVALID for one outside it. */
+static sm_rc selection(const sm_args *a, const sm_config *c, json_t **out, sm_err *err) {
+    json_t *paths = json_array(), *tags = json_array();
+    size_t root = strlen(c->root);
+    *out = NULL;
+    for (int i = 0; i < a->n_rest; i++) {
+        char *path = sm_fsx_absolute(a->rest[i]);
+        sm_rc rc = SM_OK;
+        if (!sm_fsx_exists(path))
+            rc = sm_err_set(err, SM_INVALID, "%s: no such file or directory", a->rest[i]);
+        else if (strncmp(path, c->root, root) != 0 || (path[root] && path[root] != '/'))
+            rc = sm_err_set(err, SM_INVALID, "%s lies outside the inspections root %s", a->rest[i],
+                            c->root);
+        else
+            json_array_append_new(paths, json_string(path[root] ? path + root + 1 : ""));
+        free(path);
+        if (rc != SM_OK) {
+            json_decref(paths);
+            json_decref(tags);
+            return rc;
+        }
+    }
+    for (const char *t = a->tags; t && *t;) {
+        size_t n = strcspn(t, ",");
+        if (n > 0)
+            json_array_append_new(tags, sm_json_text(t, n));
+        t += n + (t[n] == ',');
+    }
+    *out = json_pack("{s:s?, s:o, s:o}", "k", a->pattern, "tags", tags, "paths", paths);
+    return SM_OK;
+}
+
+/* Counts what did not run to an end. */
+static size_t unfinished(const json_t *runs) {
+    size_t i, bad = 0;
+    json_t *run;
+    json_array_foreach(runs, i, run) {
+        const char *o = sm_json_str(run, "outcome", "");
+        bad += strcmp(o, "ok") != 0 && strcmp(o, "disabled") != 0 && strcmp(o, "skipped") != 0;
+    }
+    return bad;
+}
+
+/* Prints what --once ends with; its exit code. */
+static int sum_up(show *s, const json_t *result) {
+    const json_t *errors = json_object_get(result, "load_errors");
+    size_t bad = unfinished(s->summary), ran = json_array_size(s->summary);
+    size_t broken = json_array_size(errors), i;
+    int64_t waiting = sm_json_int(result, "waiting", 0), events = 0;
+    json_t *item;
+    json_array_foreach(s->summary, i, item) events += sm_json_int(item, "events", 0);
+    if (!s->args->quiet) {
+        fprintf(s->to, "%zu ran, %zu did not end well, %lld event%s", ran, bad, (long long)events,
+                events == 1 ? "" : "s");
+        if (broken)
+            fprintf(s->to, "; %zu file%s not load", broken, broken == 1 ? " does" : "s do");
+        if (waiting)
+            fprintf(s->to, "; %lld still wait for delivery: %s", (long long)waiting,
+                    sm_json_str(result, "trouble", "the time to deliver is over"));
+        if (s->args->override)
+            fprintf(s->to, "; parameters of -p held for these runs only");
+        fputc('\n', s->to);
+    }
+    json_array_foreach(errors, i, item) json_array_append(s->summary, item);
+    if (s->args->json)
+        sm_cli_json(s->summary);
+    else if (s->args->dry)
+        sm_cli_json(s->events);
+    if (bad || broken || waiting)
+        return SM_EXIT_FAIL;
+    if (s->args->fail_on && s->worst &&
+        sm_event_status_rank(s->worst) >= sm_event_status_rank(s->args->fail_on))
+        return SM_EXIT_EVENT;
+    return SM_EXIT_OK;
+}
+
+/* --once while a daemon holds the state directory: it does the work. */
+static sm_rc once_remote(show *s, const json_t *select, json_t **result, sm_err *err) {
+    sm_link *link = NULL;
+    sm_rc rc = sm_link_open(s->config, &link, err);
+    if (rc == SM_OK && sm_link_remote(link)) {
+        json_t *request = json_pack(
+            "{s:s, s:s, s:O, s:O?, s:I}", "op", "once", "root", s->config->root, "select", select,
+            "override", s->args->override, "drain_ms", (json_int_t)(s->args->drain_s * 1000));
+        rc = sm_link_ask(link, request, told_run, s, result, err);
+    } else if (rc == SM_OK) {
+        rc = sm_err_set(err, SM_NOT_FOUND, "nobody holds the state directory");
+    }
+    sm_link_close(link);
+    return rc;
+}
+
+static int run_once(show *s, const sm_app_options *options) {
+    sm_err err = SM_ERR_INIT;
+    json_t *result = NULL;
+    sm_rc rc = sm_app_run(options, &result, &err);
+    /* Held: by a daemon that runs it for us, or by another --once that ends soon. */
+    for (int i = 0; rc == SM_BUSY && i < 3; i++) {
+        rc = once_remote(s, options->select, &result, &err);
+        if (rc == SM_NOT_FOUND)
+            rc = sm_app_run(options, &result, &err);
+    }
+    int code = rc == SM_OK ? sum_up(s, result)
+                           : sm_cli_fail(rc == SM_INVALID ? SM_EXIT_USAGE : SM_EXIT_FAIL, err.msg);
+    json_decref(result);
+    return code;
+}
+
+static int check_args(const sm_args *a) {
+    if (a->dry && !a->once)
+        return sm_cli_fail(SM_EXIT_USAGE, "--dry-run goes with --once");
+    if (a->override && !a->once)
+        return sm_cli_fail(SM_EXIT_USAGE, "-p goes with --once; for good, use `selfmon-lua local "
+                                          "set` or the configuration");
+    if (a->json && !a->once)
+        return sm_cli_fail(SM_EXIT_USAGE, "--json goes with --once; the daemon's log has "
+                                          "--log-format json");
+    if ((a->pattern || a->tags || a->fail_on) && !a->once)
+        return sm_cli_fail(SM_EXIT_USAGE, "-k, --tags and --fail-on go with --once");
+    if (a->fail_on && sm_event_status_rank(a->fail_on) < 1)
+        return sm_cli_fail(SM_EXIT_USAGE, "--fail-on: expected info, warning, error or critical");
+    return SM_EXIT_OK;
+}
+
+int sm_cmd_run(const sm_args *given) {
+    sm_args args = *given;
+    sm_config *config = NULL;
+    json_t *select = NULL;
+    sm_err err = SM_ERR_INIT;
+    if (args.n_rest > 0)
+        args.flags.path = args.rest[0];
+    /* `--dry-run` alone reads well enough to mean `--once --dry-run`. */
+    args.once = args.once || args.dry;
+    int code = check_args(&args);
+    if (code == SM_EXIT_OK)
+        code = sm_cli_config(&args, true, &config);
+    if (code != SM_EXIT_OK)
+        return code;
+    if (selection(&args, config, &select, &err) != SM_OK) {
+        sm_config_free(config);
+        return sm_cli_fail(SM_EXIT_USAGE, err.msg);
+    }
+    show s = {.args = &args,
+              .config = config,
+              .to = args.once && (args.json || args.dry) ? stderr : stdout,
+              .id_width = 20,
+              .disabled = json_object(),
+              .events = json_array(),
+              .summary = json_array()};
+    s.color = sm_cli_color(&args, s.to);
+    sm_app_options options = {.mode = args.dry    ? SM_APP_DRY
+                                      : args.once ? SM_APP_ONCE
+                                                  : SM_APP_DAEMON,
+                              .self = args.self,
+                              .config = config,
+                              .select = select,
+                              .override = args.override,
+                              .drain_ms = (int)(args.drain_s * 1000),
+                              .listener = {&s, told_loaded, told_run, told_stopping}};
+    header(&s);
+    if (args.once) {
+        code = run_once(&s, &options);
+    } else {
+        sm_rc rc = sm_app_run(&options, NULL, &err);
+        code = rc == SM_OK ? SM_EXIT_OK : sm_cli_fail(SM_EXIT_FAIL, err.msg);
+    }
+    json_decref(s.disabled);
+    json_decref(s.events);
+    json_decref(s.summary);
+    json_decref(select);
+    sm_config_free(config);
+    return code;
+}

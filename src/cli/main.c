@@ -1,0 +1,112 @@
+/* main: chooses the command. The only place that ends the process.
+ *
+ * `--worker` and `--eval-config` are the program's own doors for its child processes; they come
+ * first, so that a worker starts without touching anything else.
+ */
+#include "cli/cli.h"
+#include "base/fsx.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "store/store.h"
+#include "worker/entry.h"
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name;
+    int (*run)(const sm_args *a);
+} commands[] = {{"run", sm_cmd_run},    {"list", sm_cmd_list},     {"key", sm_cmd_key},
+                {"next", sm_cmd_next},  {"events", sm_cmd_events}, {"runs", sm_cmd_runs},
+                {"local", sm_cmd_local}};
+
+static void print_version(void) {
+    char text[256];
+    sm_worker_versions(text, sizeof text);
+    printf("selfmon-lua %s\n%s\nSQLite %s\n", SM_VERSION, text, sm_store_engine());
+}
+
+static int unknown_command(const char *word) {
+    char text[256], hint[128];
+    size_t n = 0;
+    while (sm_commands[n])
+        n++;
+    snprintf(text, sizeof text, "unknown command %.60s%s (see `selfmon-lua --help`)", word,
+             sm_str_hint(word, sm_commands, n, hint, sizeof hint));
+    return sm_cli_fail(SM_EXIT_USAGE, text);
+}
+
+static bool wants_help(int argc, char **argv) {
+    return argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0);
+}
+
+static int test_command(int argc, char **argv) {
+    const char *path = "inspections";
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "-k") == 0 || strcmp(argv[i], "--junit") == 0)
+            i++;
+        else if (argv[i][0] != '-') {
+            path = argv[i];
+            break;
+        }
+    }
+    char *root = sm_fsx_absolute(path);
+    int code = sm_testcmd_main(root, argc, argv);
+    free(root);
+    return code;
+}
+
+static int dispatch(const char *self, int argc, char **argv) {
+    const char *command = argv[1];
+    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||
+        strcmp(command, "help") == 0) {
+        const char *page = argc > 2 ? argv[2] : NULL;
+        return sm_help_print(stdout, page) ? SM_EXIT_OK : unknown_command(page);
+    }
+    if (strcmp(command, "--version") == 0) {
+        print_version();
+        return SM_EXIT_OK;
+    }
+    if (strcmp(command, "lua") == 0 || strcmp(command, "test") == 0) {
+        if (wants_help(argc - 2, argv + 2))
+            return sm_help_print(stdout, command) ? SM_EXIT_OK : SM_EXIT_FAIL;
+        return strcmp(command, "lua") == 0 ? sm_luacmd_main(argc - 1, argv + 1)
+                                           : test_command(argc - 2, argv + 2);
+    }
+    for (size_t i = 0; i < SM_ARRAY_LEN(commands); i++) {
+        if (strcmp(commands[i].name, command) != 0)
+            continue;
+        sm_err err = SM_ERR_INIT;
+        sm_args args = {.self = self, .command = command, .wait_s = 60, .drain_s = 30};
+        int code;
+        if (sm_args_parse(argc - 2, argv + 2, &args, &err) != SM_OK)
+            code = sm_cli_fail(SM_EXIT_USAGE, err.msg);
+        else if (args.help)
+            code = sm_help_print(stdout, command) ? SM_EXIT_OK : SM_EXIT_FAIL;
+        else
+            code = commands[i].run(&args);
+        sm_args_fini(&args);
+        return code;
+    }
+    return unknown_command(command);
+}
+
+int main(int argc, char **argv) {
+    if (argc >= 2 && strcmp(argv[1], "--worker") == 0)
+        return sm_worker_main(argc, argv);
+    if (argc >= 2 && strcmp(argv[1], "--eval-config") == 0)
+        return sm_evalconf_main(argc, argv);
+    static char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0)
+        return sm_cli_fail(SM_EXIT_FAIL, "cannot find my own executable (/proc/self/exe)");
+    self[n] = '\0';
+    if (argc < 2) {
+        sm_help_print(stderr, NULL);
+        return SM_EXIT_USAGE;
+    }
+    return dispatch(self, argc, argv);
+}

@@ -1,0 +1,148 @@
+/* output: what a person sees: run lines, colours, paths, failures (see cli.h). */
+#include "cli/cli.h"
+#include "base/clock.h"
+#include "base/fsx.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int sm_cli_fail(int code, const char *sentence) {
+    fprintf(stderr, "selfmon-lua: %s\n", sentence);
+    return code;
+}
+
+int sm_cli_code(sm_rc rc) {
+    return rc == SM_OK ? SM_EXIT_OK : SM_EXIT_FAIL;
+}
+
+int sm_cli_config(const sm_args *a, bool need_root, sm_config **out) {
+    sm_err err = SM_ERR_INIT;
+    sm_level level = SM_LOG_INFO;
+    const char *format = a->log_format;
+    if (format && strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
+        return sm_cli_fail(SM_EXIT_USAGE, "--log-format: expected text or json");
+    sm_rc rc = sm_config_load(a->self, &a->flags, need_root, out, &err);
+    if (rc != SM_OK)
+        return sm_cli_fail(rc == SM_NOT_FOUND ? SM_EXIT_USAGE : SM_EXIT_CONFIG, err.msg);
+    if (sm_level_parse((*out)->log_level, &level, &err) != SM_OK)
+        level = SM_LOG_INFO;
+    if (a->verbose)
+        level = SM_LOG_DEBUG;
+    else if (a->quiet)
+        level = SM_LOG_WARN;
+    if (!format)
+        format = (*out)->log_format;
+    sm_log_setup(level, strcmp(format, "json") == 0, sm_cli_color(a, stderr));
+    if (!(*out)->local) {
+        char text[SM_ERR_MAX];
+        snprintf(text, sizeof text,
+                 "node %s: this version reports to the embedded platform only (node local); unset "
+                 "the API key and the node to use it",
+                 (*out)->node);
+        sm_config_free(*out);
+        *out = NULL;
+        return sm_cli_fail(SM_EXIT_CONFIG, text);
+    }
+    return SM_EXIT_OK;
+}
+
+bool sm_cli_color(const sm_args *a, FILE *to) {
+    const char *no = getenv("NO_COLOR");
+    return !a->no_color && !(no && *no) && isatty(fileno(to));
+}
+
+const char *sm_cli_paint(bool color, const char *word) {
+    static const struct {
+        const char *word, *escape;
+    } paints[] = {
+        {"ok", "\033[32m"},         {"info", "\033[36m"},         {"warning", "\033[33m"},
+        {"error", "\033[31m"},      {"critical", "\033[1;31m"},   {"failed", "\033[31m"},
+        {"timeout", "\033[31m"},    {"limit", "\033[31m"},        {"crashed", "\033[1;31m"},
+        {"bad_params", "\033[31m"}, {"unregistered", "\033[31m"}, {"load_error", "\033[31m"},
+        {"disabled", "\033[2m"},    {"skipped", "\033[2m"},       {"missed", "\033[33m"},
+        {"cancelled", "\033[33m"}};
+    for (size_t i = 0; color && i < SM_ARRAY_LEN(paints); i++)
+        if (strcmp(paints[i].word, word) == 0)
+            return paints[i].escape;
+    return "";
+}
+
+const char *sm_cli_plain(bool color) {
+    return color ? "\033[0m" : "";
+}
+
+void sm_cli_json(const json_t *j) {
+    char *text = sm_json_pretty(j, NULL);
+    puts(text);
+    free(text);
+}
+
+static void duration(double seconds, char out[32]) {
+    if (seconds < 1)
+        snprintf(out, 32, "%.0f ms", seconds * 1000);
+    else if (seconds < 100)
+        snprintf(out, 32, "%.1f s", seconds);
+    else
+        snprintf(out, 32, "%.0f s", seconds);
+}
+
+void sm_cli_run_line(FILE *to, bool color, int id_width, const json_t *report) {
+    char now[32], took[32], events[32] = "";
+    const char *outcome = sm_json_str(report, "outcome", "?");
+    const char *error = sm_json_str(report, "error", NULL);
+    const char *worst = sm_json_str(report, "worst", NULL);
+    int64_t n = sm_json_int(report, "events", 0);
+    sm_time_rfc3339(sm_wall_ns(), false, now);
+    duration(sm_json_num(report, "seconds", 0), took);
+    snprintf(events, sizeof events, "%lld event%s", (long long)n, n == 1 ? "" : "s");
+    fprintf(to, "%.8s %s%-9s%s %-*s %8s   ", now + 11, sm_cli_paint(color, outcome), outcome,
+            sm_cli_plain(color), id_width, sm_json_str(report, "id", "?"), took);
+    if (error) {
+        char *shown = sm_str_printable(error, strlen(error), 500);
+        fprintf(to, "%s\n", shown);
+        free(shown);
+    } else if (worst) {
+        const char *headline = sm_json_str(report, "headline", "");
+        char *shown = sm_str_printable(headline, strlen(headline), 200);
+        fprintf(to, "%-9s  %s%-8s%s  %s\n", events, sm_cli_paint(color, worst), worst,
+                sm_cli_plain(color), shown);
+        free(shown);
+    } else {
+        fprintf(to, "%s\n", events);
+    }
+    fflush(to);
+}
+
+void sm_cli_run_log(FILE *to, const json_t *report, bool verbose) {
+    size_t i;
+    json_t *line;
+    const char *id = sm_json_str(report, "id", "?");
+    json_array_foreach(json_object_get(report, "log"), i, line) {
+        const char *level = sm_json_str(line, "level", "");
+        const char *text = sm_json_str(line, "text", "");
+        if (strcmp(level, "debug") == 0 && !verbose)
+            continue;
+        char *shown = sm_str_printable(text, strlen(text), 8192);
+        if (strcmp(level, "print") == 0 || strcmp(level, "info") == 0)
+            fprintf(to, "%s: %s\n", id, shown);
+        else
+            fprintf(to, "%s: %s: %s\n", id, level, shown);
+        free(shown);
+    }
+    const char *trace = sm_json_str(report, "traceback", NULL);
+    if (trace && verbose)
+        fprintf(to, "%s: %s\n", id, trace);
+}
+
+char *sm_cli_path(const char *path) {
+    char *here = getcwd(NULL, 0);
+    char *out = NULL;
+    size_t n = here ? strlen(here) : 0;
+    if (n > 1 && strncmp(path, here, n) == 0 && path[n] == '/')
+        out = sm_strdup(path + n + 1);
+    free(here);
+    return out ? out : sm_strdup(path);
+}
