@@ -251,8 +251,8 @@ static sm_rc to_json(const sm_val *v, const path *p, json_t **out, sm_err *err) 
         return SM_OK;
     case SM_VAL_NUM:
         if (!isfinite(v->u.n))
-            return sm_err_set(err, SM_INVALID, "%s: expected a finite number, got %g", p->text,
-                              v->u.n);
+            return sm_err_set(err, SM_INVALID, "%s: expected a finite number, got %s", p->text,
+                              isnan(v->u.n) ? "NaN" : "infinity");
         *out = json_real(v->u.n);
         return SM_OK;
     case SM_VAL_STR:
