@@ -1,0 +1,64 @@
+/* ops: the table of operations, and the one that only proves that the database answers.
+ *
+ * A new operation is a constant in store.h, a function in an op_*.c and one line here.
+ */
+#include "store/store_internal.h"
+
+/* op, name, function, writes, slow */
+static const sm_op ops[] = {
+    {SM_OP_EVENTS_ACCEPT, "events_accept", sm_op_events_accept, true, false},
+    {SM_OP_OUTBOX_CLAIM, "outbox_claim", sm_op_outbox_claim, true, false},
+    {SM_OP_OUTBOX_DONE, "outbox_done", sm_op_outbox_done, true, false},
+    {SM_OP_OUTBOX_RETRY, "outbox_retry", sm_op_outbox_retry, true, false},
+    {SM_OP_OUTBOX_HOLD, "outbox_hold", sm_op_outbox_hold, true, false},
+    {SM_OP_OUTBOX_REFUSE, "outbox_refuse", sm_op_outbox_refuse, true, false},
+    {SM_OP_OUTBOX_STATS, "outbox_stats", sm_op_outbox_stats, false, false},
+    {SM_OP_SLOT_PLAN, "slot_plan", sm_op_slot_plan, true, false},
+    {SM_OP_SLOT_FINISH, "slot_finish", sm_op_slot_finish, true, false},
+    {SM_OP_SLOT_LAST, "slot_last", sm_op_slot_last, false, true},
+    {SM_OP_RUN_START, "run_start", sm_op_run_start, true, false},
+    {SM_OP_RUN_FINISH, "run_finish", sm_op_run_finish, true, false},
+    {SM_OP_RUNS_RECOVER, "runs_recover", sm_op_runs_recover, true, false},
+    {SM_OP_REGISTRY_PUT, "registry_put", sm_op_registry_put, true, false},
+    {SM_OP_REGISTRY_GET, "registry_get", sm_op_registry_get, false, false},
+    {SM_OP_REGISTRY_DELETE, "registry_delete", sm_op_registry_delete, true, false},
+    {SM_OP_TEXTS_PUT, "texts_put", sm_op_texts_put, true, false},
+    {SM_OP_TEXTS_GET, "texts_get", sm_op_texts_get, false, true},
+    {SM_OP_TEXTS_DELETE, "texts_delete", sm_op_texts_delete, true, false},
+    {SM_OP_KV_PUT, "kv_put", sm_op_kv_put, true, false},
+    {SM_OP_KV_GET, "kv_get", sm_op_kv_get, false, false},
+    {SM_OP_LOCAL_LIST, "local_list", sm_op_local_list, false, false},
+    {SM_OP_LOCAL_CREATE, "local_create", sm_op_local_create, true, false},
+    {SM_OP_LOCAL_MODIFY, "local_modify", sm_op_local_modify, true, false},
+    {SM_OP_LOCAL_STATUS, "local_status", sm_op_local_status, true, false},
+    {SM_OP_LOCAL_PARAMS, "local_params", sm_op_local_params, true, false},
+    {SM_OP_LOCAL_DELETE, "local_delete", sm_op_local_delete, true, false},
+    {SM_OP_LOCAL_EVENTS_PUT, "local_events_put", sm_op_local_events_put, true, false},
+    {SM_OP_LOCAL_EVENTS, "local_events", sm_op_local_events, false, true},
+    {SM_OP_QUERY_EVENTS, "query_events", sm_op_query_events, false, true},
+    {SM_OP_QUERY_RUNS, "query_runs", sm_op_query_runs, false, true},
+    {SM_OP_QUERY_LAST, "query_last", sm_op_query_last, false, true},
+    {SM_OP_PRUNE, "prune", sm_op_prune, true, false},
+    {SM_OP_PING, "ping", sm_op_ping, false, false},
+};
+_Static_assert(SM_ARRAY_LEN(ops) == SM_OP_COUNT_, "one line per operation");
+
+const sm_op *sm_op_find(sm_store_op op) {
+    /* The table is in the order of the enumeration; a test holds it to that. */
+    if ((unsigned)op >= SM_OP_COUNT_ || ops[op].op != op)
+        return NULL;
+    return &ops[op];
+}
+
+sm_rc sm_op_ping(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
+    (void)args;
+    int64_t group;
+    sm_rc rc = sm_sql_int(c, &group, -1, err, "SELECT value FROM meta WHERE key = 'group'", "");
+    if (rc != SM_OK)
+        return rc;
+    if (c->broken)
+        return sm_err_set(err, SM_IO, "the database %s takes nothing more since an fsync failed",
+                          c->path);
+    *result = json_pack("{s:i}", "schema", c->schema);
+    return SM_OK;
+}

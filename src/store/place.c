@@ -1,0 +1,160 @@
+/* place: the database file and where it lies: what may be opened, making it with mode 0600, moving
+ * a corrupt one aside, and how much room the file system has.
+ *
+ * Refuses symbolic links (two names of one file are two journals) and network file systems (their
+ * locks and syncs do not hold). It never opens an existing database: closing that descriptor would
+ * drop the locks of a connection in this process (POSIX record locks). Called by db and by the
+ * outbox, on the thread that owns the sm_core.
+ */
+#include "store/store_internal.h"
+
+#include "base/clock.h"
+#include "base/fsx.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+/* Magic numbers of linux/magic.h and statfs(2). */
+static const struct {
+    uint32_t magic;
+    const char *name;
+} network_types[] = {
+    {0x6969, "NFS"},      {0x517b, "SMB"},        {0xff534d42, "CIFS"}, {0xfe534d42, "SMB2"},
+    {0x5346414f, "AFS"},  {0x6b414653, "AFS"},    {0x73757245, "Coda"}, {0x564c, "NCP"},
+    {0x00c36400, "Ceph"}, {0x0bd00bd0, "Lustre"}, {0x01021997, "9P"},
+};
+
+static sm_rc refuse_network(const char *path, const char *dir, sm_err *err) {
+    struct statfs fs;
+    if (statfs(dir, &fs) != 0)
+        return sm_err_sys(err, errno, "the directory %s", dir);
+    for (size_t i = 0; i < SM_ARRAY_LEN(network_types); i++) {
+        if ((uint32_t)fs.f_type == network_types[i].magic)
+            return sm_err_set(err, SM_INVALID,
+                              "the database %s lies on a network file system (%s), where its locks "
+                              "do not hold: set state_dir to a local disk",
+                              path, network_types[i].name);
+    }
+    return SM_OK;
+}
+
+static sm_rc sync_dir(const char *dir, sm_err *err) {
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return sm_err_sys(err, errno, "the directory %s", dir);
+    sm_rc rc = fsync(fd) == 0 ? SM_OK : sm_err_sys(err, errno, "the directory %s: fsync", dir);
+    close(fd);
+    return rc;
+}
+
+static sm_rc make_file(const char *path, const char *dir, sm_err *err) {
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return sm_err_sys(err, errno, "cannot make the database %s", path);
+    close(fd);
+    return sync_dir(dir, err);
+}
+
+sm_rc sm_place_check(const char *path, bool create, bool *made, sm_err *err) {
+    char *dir = sm_fsx_dirname(path);
+    struct stat st;
+    *made = false;
+    sm_rc rc = SM_OK;
+    if (lstat(path, &st) != 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            rc = sm_err_sys(err, errno, "the database %s", path);
+        else if (!create)
+            rc = sm_err_set(err, SM_NOT_FOUND, "there is no database %s", path);
+        else if ((rc = refuse_network(path, dir, err)) == SM_OK)
+            rc = make_file(path, dir, err);
+        *made = rc == SM_OK;
+        goto out;
+    }
+    if (S_ISLNK(st.st_mode)) {
+        rc = sm_err_set(err, SM_INVALID,
+                        "the database %s is a symbolic link: a second name would give it a second "
+                        "journal; name the file itself",
+                        path);
+        goto out;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        rc = sm_err_set(err, SM_INVALID, "the database %s is not a regular file", path);
+        goto out;
+    }
+    if ((rc = refuse_network(path, dir, err)) != SM_OK)
+        goto out;
+    if (create && (st.st_mode & 077) != 0 && chmod(path, 0600) != 0)
+        rc = sm_err_sys(err, errno, "the database %s: cannot set its mode to 0600", path);
+out:
+    free(dir);
+    return rc;
+}
+
+sm_rc sm_place_aside(const char *path, const char *why, sm_err *err) {
+    /* The database first: a -wal left behind by a kill in between is found alone at the next
+     * start and follows. The names keep the pair together, so that sqlite3 opens both. */
+    static const char *const tails[] = {"", "-wal", "-shm"};
+    char stamp[32];
+    sm_time_rfc3339(sm_wall_ns(), false, stamp);
+    char *base = sm_asprintf("%s.corrupt.%s", path, stamp);
+    for (int n = 2; sm_fsx_exists(base); n++) {
+        free(base);
+        base = sm_asprintf("%s.corrupt.%s.%d", path, stamp, n);
+    }
+    char *dir = sm_fsx_dirname(path);
+    sm_rc rc = SM_OK;
+    for (size_t i = 0; i < SM_ARRAY_LEN(tails) && rc == SM_OK; i++) {
+        char *from = sm_asprintf("%s%s", path, tails[i]);
+        char *to = sm_asprintf("%s%s", base, tails[i]);
+        if (rename(from, to) != 0 && errno != ENOENT)
+            rc = sm_err_sys(err, errno, "cannot move the corrupt database %s aside", from);
+        free(from);
+        free(to);
+    }
+    if (rc == SM_OK)
+        rc = sync_dir(dir, err);
+    if (rc == SM_OK)
+        sm_log(SM_LOG_ERROR,
+               "the database %s is corrupt (%s): it was moved aside as %s and a new "
+               "one is begun; undelivered events may still be in it",
+               path, why, base);
+    free(dir);
+    free(base);
+    return rc;
+}
+
+sm_rc sm_place_free(int dirfd, int64_t *out, sm_err *err) {
+    struct statvfs fs;
+    if (fstatvfs(dirfd, &fs) != 0)
+        return sm_err_sys(err, errno, "cannot ask for the free space of the file system");
+    *out = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+    return SM_OK;
+}
+
+bool sm_place_has_wal(const char *path) {
+    char *wal = sm_asprintf("%s-wal", path);
+    struct stat st;
+    bool has = lstat(wal, &st) == 0 && st.st_size > 0;
+    free(wal);
+    return has;
+}
+
+const char *sm_place_size(int64_t bytes, char *out, size_t cap) {
+    if (bytes >= 1 << 20)
+        snprintf(out, cap, "%lld MiB", (long long)(bytes >> 20));
+    else if (bytes >= 1 << 10)
+        snprintf(out, cap, "%lld KiB", (long long)(bytes >> 10));
+    else
+        snprintf(out, cap, "%lld bytes", (long long)bytes);
+    return out;
+}
