@@ -23,7 +23,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ERROR_MAX = 8 << 10, TRACE_FRAMES = 10, TRACE_LEVELS = 200, TRACE_MAX = 4 << 10 };
+enum {
+    ERROR_MAX = 8 << 10,
+    TRACE_FRAMES = 10,
+    TRACE_LEVELS = 200,
+    TRACE_MAX = 4 << 10,
+    DEEP = 20000 /* calls inside each other: an endless recursion rather than too much data */
+};
 
 static const char sentinel; /* its address is the error object of a stopped run */
 
@@ -57,6 +63,18 @@ static void memory_lost(sm_run *run) {
     sm_vm_arm(run);
 }
 
+/* Lua's own limit for its stack lies near the usual cap. When recursion meets the cap first, it is
+ * the mistake that Lua calls a stack overflow, an ordinary error. */
+static bool overflow(sm_run *run) {
+    lua_Debug ar;
+    lua_State *L = atomic_load(&run->current);
+    if (!L || !lua_getstack(L, DEEP, &ar))
+        return false;
+    run->refused_size = 0;
+    sm_vm_where(L, run->trace_where, sizeof run->trace_where);
+    return true;
+}
+
 /* lua_Alloc. osize is a type tag when ptr is NULL (Lua manual 4.1). A first refusal is remembered
  * only: the VM then collects everything and repeats the same request. A second refusal, or any
  * other request in between, means that the script lost this allocation. */
@@ -87,11 +105,11 @@ static void *cap_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
     if (!grows)
         return ptr; /* Lua assumes that a shrink cannot fail */
     run->mem_asked = nsize - old;
-    if (repeated) {
-        memory_lost(run);
-    } else {
+    if (!repeated) {
         run->refused = ptr;
         run->refused_size = nsize;
+    } else if (!overflow(run)) {
+        memory_lost(run);
     }
     return NULL;
 }
@@ -204,8 +222,12 @@ void sm_vm_room(lua_State *L, size_t n) {
 }
 
 /* The error object at the top as a sentence, by raw type: no metamethod may run here. */
-static char *error_text(lua_State *L, const sm_run *run) {
+static char *error_text(lua_State *L, const sm_run *run, int status) {
     char number[64];
+    if (status == LUA_ERRMEM) {
+        const char *where = run->trace_where;
+        return sm_asprintf("%s%sstack overflow", where, where[0] ? ": " : "");
+    }
     switch (lua_type(L, -1)) {
     case LUA_TSTRING: {
         size_t n;
@@ -228,8 +250,10 @@ static char *error_text(lua_State *L, const sm_run *run) {
 
 static char *stop_sentence(const sm_run *run) {
     char text[256];
+    /* Without a place of its own the stop came while an error of the script was on its way. */
+    const char *where = run->where[0] ? run->where : run->trace_where;
     sm_run_stop_text(run, text, sizeof text);
-    return run->where[0] ? sm_asprintf("%s: %s", run->where, text) : sm_strdup(text);
+    return where[0] ? sm_asprintf("%s: %s", where, text) : sm_strdup(text);
 }
 
 static sm_rc stop_rc(int stop) {
@@ -274,7 +298,7 @@ sm_rc sm_vm_call(lua_State *L, int nargs, int nresults, char **error, char **tra
         *error = stop_sentence(run);
         rc = stop_rc(stop);
     } else if (status != LUA_OK) {
-        *error = error_text(L, run);
+        *error = error_text(L, run, status);
         rc = SM_INVALID;
     }
     if (rc != SM_OK) {
