@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ static sm_rc url_error(CURLUcode uc, sm_err *err) {
     case CURLUE_NO_HOST:
     case CURLUE_BAD_HOSTNAME:
     case CURLUE_BAD_IPV6:
+    case CURLUE_OUT_OF_MEMORY: /* what curl answers for a name that IDN does not allow */
         return sm_err_set(err, SM_INVALID, "has no valid host");
     case CURLUE_BAD_PORT_NUMBER:
         return sm_err_set(err, SM_INVALID, "has a bad port");
@@ -111,6 +113,13 @@ sm_rc sm_fetch_url_parse(const char *url, size_t n, sm_fetch_url *out, sm_err *e
     char *text = sm_memdup(url, n);
     CURLU *h = curl_url();
     sm_rc rc = SM_OK;
+    /* libidn2 reads host names in the thread's charset, which is ASCII everywhere else here. */
+    locale_t utf8 = (locale_t)0, before = (locale_t)0;
+    for (size_t i = 0; i < n && !utf8; i++)
+        if ((unsigned char)url[i] >= 0x80)
+            utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (utf8)
+        before = uselocale(utf8);
     if (!h) {
         rc = sm_err_set(err, SM_INTERNAL, "out of memory");
         goto out;
@@ -119,6 +128,10 @@ sm_rc sm_fetch_url_parse(const char *url, size_t n, sm_fetch_url *out, sm_err *e
                                 CURLU_URLENCODE | CURLU_DISALLOW_USER | CURLU_NON_SUPPORT_SCHEME);
     rc = uc == CURLUE_OK ? read_parts(h, out, err) : url_error(uc, err);
 out:
+    if (utf8) {
+        (void)uselocale(before);
+        freelocale(utf8);
+    }
     if (rc != SM_OK)
         sm_fetch_url_fini(out);
     curl_url_cleanup(h);
