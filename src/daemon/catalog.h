@@ -60,6 +60,7 @@ typedef struct sm_inspection {
     size_t n_crons;
     sm_tz *tz; /* NULL = UTC; owned */
     double timeout;
+    sm_secret *api_key; /* given in the script, or NULL; never in spec; owned */
     bool first_run, retry;
     bool isolated; /* its last run crashed alone: own worker until the text changes */
 } sm_inspection;
@@ -90,5 +91,6 @@ sm_inspection *sm_catalog_find(const sm_catalog *c, const char *id); /* NULL whe
 const sm_load_error *sm_catalog_errors(const sm_catalog *c, size_t *n);
 /* Wall milliseconds the last finished scan took. */
 double sm_catalog_scan_ms(const sm_catalog *c);
-/* Sentences of load time that are no errors (warnings of the walk, prints of main chunks); each
- * is told once to the log as well. */
+/* Sentences that are no errors (warnings of the walk, of renamed files, prints of main chunks), the
+ * newest last, at most 1,000; each is told once to the log as well. Array, borrowed. */
+const json_t *sm_catalog_notes(const sm_catalog *c);

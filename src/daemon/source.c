@@ -73,5 +73,6 @@ void sm_inspection_unref(sm_inspection *i) {
         sm_cron_free(i->crons[k]);
     free(i->crons);
     sm_tz_free(i->tz);
+    sm_secret_free(i->api_key);
     free(i);
 }

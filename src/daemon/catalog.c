@@ -1,0 +1,296 @@
+/* catalog: what is loaded. This room owns the records and the order of a scan; the work is next
+ * door: catalog_scan (disk), catalog_accept (what a worker answered), inspection (what it means),
+ * catalog_keep (the store), catalog_publish (the result).
+ *
+ * A scan: the store's texts (first time only), read the disk, load changed modules, load changed
+ * scripts, publish. One at a time. Completions find the catalogue through a `life` that knows when
+ * it is gone. Owned by the loop's thread.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "daemon/catalog_parts.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct load {
+    sm_catlife *life;
+    char *rel;
+} load;
+
+static void life_unref(sm_catlife *life) {
+    if (--life->refs == 0)
+        free(life);
+}
+
+void sm_catalog_note(sm_catalog *c, int level, const char *sentence) {
+    sm_log((sm_level)level, "%s", sentence);
+    json_array_append_new(c->notes, sm_json_text(sentence, strlen(sentence)));
+    if (json_array_size(c->notes) > SM_CATALOG_NOTES)
+        json_array_remove(c->notes, 0);
+}
+
+sm_catfile *sm_catalog_file(sm_catalog *c, const char *rel) {
+    sm_catfile *f = sm_map_get(&c->files, rel);
+    if (!f) {
+        f = sm_calloc(1, sizeof *f);
+        f->rel = sm_strdup(rel);
+        f->lib = sm_str_starts(rel, "lib/");
+        f->appeared_ns = sm_wall_ns();
+        sm_map_put(&c->files, rel, f);
+    }
+    return f;
+}
+
+static void free_file(sm_catfile *f) {
+    sm_blob_unref(f->disk);
+    sm_blob_unref(f->good);
+    sm_source_unref(f->source);
+    sm_source_unref(f->tried);
+    json_decref(f->specs);
+    json_decref(f->required);
+    sm_inspections_fini(&f->made);
+    free(f->error);
+    free(f->told);
+    free(f->rel);
+    free(f);
+}
+
+void sm_catalog_drop_file(sm_catalog *c, sm_catfile *f) {
+    sm_map_del(&c->files, f->rel);
+    free_file(f);
+}
+
+static int by_rel(const void *a, const void *b) {
+    const sm_catfile *const *x = a, *const *y = b;
+    return strcmp((*x)->rel, (*y)->rel);
+}
+
+sm_catfile **sm_catalog_files(const sm_catalog *c, size_t *n) {
+    sm_catfile **all = sm_malloc((c->files.len + 1) * sizeof(sm_catfile *)), *f;
+    size_t pos = 0;
+    *n = 0;
+    while ((f = sm_map_next(&c->files, &pos, NULL)))
+        all[(*n)++] = f;
+    qsort(all, *n, sizeof(sm_catfile *), by_rel);
+    return all;
+}
+
+static void scripts_phase(sm_catalog *c);
+static void finish(sm_catalog *c);
+
+static void next_phase(sm_catalog *c) {
+    if (c->pending > 0)
+        return;
+    if (c->phase == SM_CAT_LIBS)
+        scripts_phase(c);
+    else
+        finish(c);
+}
+
+static void on_loaded(void *ctx, const json_t *head, const char *log, size_t log_n) {
+    load *l = ctx;
+    sm_catalog *c = l->life->c;
+    if (c) {
+        sm_catfile *f = sm_map_get(&c->files, l->rel);
+        c->pending--;
+        if (sm_json_bool(head, "stopping", false))
+            c->stopping = true; /* nothing was learned about the file */
+        else if (f)
+            sm_catalog_accept(c, f, head, log, log_n);
+        next_phase(c);
+    }
+    life_unref(l->life);
+    free(l->rel);
+    free(l);
+}
+
+/* Sends f->disk, with the modules of libs, to be loaded. */
+static void begin_load(sm_catalog *c, sm_catfile *f, const sm_source *libs) {
+    sm_source_unref(f->tried);
+    f->tried = sm_catalog_snapshot(f->rel, f->disk, libs);
+    if (sm_catalog_blank(f->disk)) {
+        char *sentence = sm_asprintf("%s/%s: the file is empty", c->cfg->display, f->rel);
+        sm_catalog_fault(c, f, sentence, 0);
+        if (!f->lib && !f->source)
+            sm_catalog_restore(c, f);
+        free(sentence);
+        return;
+    }
+    load *l = sm_calloc(1, sizeof *l);
+    l->life = c->life;
+    l->life->refs++;
+    l->rel = sm_strdup(f->rel);
+    c->pending++;
+    sm_dispatcher_load(c->d, f->tried, c->load_limits, on_loaded, l);
+}
+
+static void libs_phase(sm_catalog *c) {
+    size_t n;
+    c->phase = SM_CAT_LIBS;
+    sm_source *libs = sm_catalog_libs(c, true);
+    sm_catfile **files = sm_catalog_files(c, &n);
+    for (size_t i = 0; i < n; i++) {
+        sm_catfile *f = files[i];
+        if (!f->lib || !f->seen || !f->disk)
+            continue;
+        bool good = f->good && strcmp(f->good->hash, f->disk->hash) == 0;
+        /* One that failed may have failed for another module's sake. */
+        if (!good && !(f->tried && strcmp(f->tried->script->hash, f->disk->hash) == 0 &&
+                       sm_catalog_same_libs(f->tried, libs)))
+            begin_load(c, f, libs);
+        else if (good && f->error)
+            sm_catalog_fault(c, f, NULL, 0); /* the former text is back */
+    }
+    free(files);
+    sm_source_unref(libs);
+    next_phase(c);
+}
+
+static void scripts_phase(sm_catalog *c) {
+    size_t n;
+    c->phase = SM_CAT_SCRIPTS;
+    sm_source_unref(c->libs);
+    c->libs = sm_catalog_libs(c, false);
+    sm_catfile **files = sm_catalog_files(c, &n);
+    for (size_t i = 0; i < n; i++) {
+        sm_catfile *f = files[i];
+        if (f->lib || !f->seen)
+            continue;
+        if (!f->disk) {
+            if (!f->source)
+                sm_catalog_restore(c, f);
+        } else if (sm_catalog_wants_load(c, f)) {
+            begin_load(c, f, c->libs);
+        } else if (f->source && !sm_catalog_same_libs(f->source, c->libs)) {
+            sm_catalog_rebase(c, f);
+        }
+    }
+    free(files);
+    next_phase(c);
+}
+
+static void begin(sm_catalog *c) {
+    if (sm_catalog_read(c))
+        libs_phase(c);
+    else
+        finish(c);
+}
+
+static void finish(sm_catalog *c) {
+    sm_catalog_publish(c);
+    c->scan_ms = (double)(sm_mono_ns() - c->began_ns) / (double)SM_NS_PER_MS;
+    c->phase = SM_CAT_IDLE;
+    bool tell = c->dirty || !c->scanned;
+    bool again = c->again && !c->stopping;
+    c->dirty = false;
+    c->scanned = true;
+    c->again = false;
+    sm_catlife *life = c->life;
+    life->refs++;
+    if (tell && c->changed)
+        c->changed(c->ctx);
+    if (life->c && again)
+        sm_catalog_scan(life->c);
+    life_unref(life);
+}
+
+void sm_catalog_scan(sm_catalog *c) {
+    if (c->phase != SM_CAT_IDLE) {
+        c->again = true;
+        return;
+    }
+    c->began_ns = sm_mono_ns();
+    c->phase = SM_CAT_TEXTS;
+    if (c->store && !c->rows_known)
+        sm_catalog_fetch(c, begin);
+    else
+        begin(c);
+}
+
+bool sm_catalog_busy(const sm_catalog *c) {
+    return c->phase != SM_CAT_IDLE;
+}
+
+sm_inspection *const *sm_catalog_list(const sm_catalog *c, size_t *n) {
+    *n = c->n_list;
+    return c->list;
+}
+
+sm_inspection *sm_catalog_find(const sm_catalog *c, const char *id) {
+    size_t lo = 0, hi = c->n_list;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int order = strcmp(c->list[mid]->id, id);
+        if (order == 0)
+            return c->list[mid];
+        if (order < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
+}
+
+const sm_load_error *sm_catalog_errors(const sm_catalog *c, size_t *n) {
+    *n = c->n_errors;
+    return c->errors;
+}
+
+double sm_catalog_scan_ms(const sm_catalog *c) {
+    return c->scan_ms;
+}
+
+const json_t *sm_catalog_notes(const sm_catalog *c) {
+    return c->notes;
+}
+
+sm_catalog *sm_catalog_new(const sm_config *cfg, const sm_secret *assoc, struct sm_dispatcher *d,
+                           struct sm_store *store, sm_catalog_changed changed, void *ctx) {
+    sm_catalog *c = sm_calloc(1, sizeof *c);
+    c->cfg = cfg;
+    c->assoc = assoc;
+    c->d = d;
+    c->store = store;
+    c->changed = changed;
+    c->ctx = ctx;
+    c->notes = json_array();
+    c->life = sm_calloc(1, sizeof *c->life);
+    *c->life = (sm_catlife){.refs = 1, .c = c};
+    sm_map_init(&c->files);
+    sm_map_init(&c->rows);
+    /* The main chunk has 1 s of CPU (script-api 1.3). */
+    c->load_limits = cfg->limits ? json_copy(cfg->limits) : json_object();
+    json_object_set_new(c->load_limits, "cpu", json_real(1));
+    json_object_set_new(c->load_limits, "wall", json_real(2.5));
+    return c;
+}
+
+void sm_catalog_free(sm_catalog *c) {
+    if (!c)
+        return;
+    size_t pos = 0;
+    sm_catfile *f;
+    while ((f = sm_map_next(&c->files, &pos, NULL)))
+        free_file(f);
+    sm_map_fini(&c->files);
+    sm_catalog_rows_free(c);
+    for (size_t i = 0; i < c->n_list; i++)
+        sm_inspection_unref(c->list[i]);
+    free(c->list);
+    for (size_t i = 0; i < c->n_errors; i++) {
+        free(c->errors[i].file);
+        free(c->errors[i].sentence);
+    }
+    free(c->errors);
+    for (size_t i = 0; i < c->n_gone; i++)
+        json_decref(c->gone[i].ids);
+    sm_source_unref(c->libs);
+    json_decref(c->load_limits);
+    json_decref(c->notes);
+    free(c->root_error);
+    c->life->c = NULL;
+    life_unref(c->life);
+    free(c);
+}
