@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "platform/params.h"
 #include "platform/text.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,10 @@ static void describe(const sm_val *v, char *out, size_t cap) {
         snprintf(out, cap, "%lld", (long long)v->u.i);
         break;
     case SM_VAL_NUM:
-        snprintf(out, cap, "%.14g", v->u.n);
+        if (isfinite(v->u.n))
+            snprintf(out, cap, "%.14g", v->u.n);
+        else
+            snprintf(out, cap, "%s", isnan(v->u.n) ? "NaN" : "infinity");
         break;
     case SM_VAL_STR:
         text = sm_str_printable(v->u.s.p, v->u.s.n, 60);
