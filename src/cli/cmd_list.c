@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "cli/link.h"
+#include "cli/client.h"
 #include "daemon/app.h"
 #include "daemon/views.h"
 #include "platform/assoc.h"
@@ -26,14 +26,14 @@ static void told_loaded(void *ctx, const sm_app *app, bool first) {
 
 /* The list without a daemon: what the store last knew, and the scripts loaded here. */
 static sm_rc list_here(const sm_args *a, sm_config *config, json_t **out, sm_err *err) {
-    sm_link *link = NULL;
+    sm_client *link = NULL;
     gather g = {.node = config->node};
-    sm_rc rc = sm_link_open(config, &link, err);
+    sm_rc rc = sm_client_open(config, &link, err);
     if (rc == SM_OK)
-        rc = sm_link_call(link, "registry", NULL, &g.registry, err);
+        rc = sm_client_call(link, "registry", NULL, &g.registry, err);
     if (rc == SM_OK)
-        rc = sm_link_call(link, "last", NULL, &g.last, err);
-    sm_link_close(link);
+        rc = sm_client_call(link, "last", NULL, &g.last, err);
+    sm_client_close(link);
     if (rc == SM_NOT_FOUND)
         rc = SM_OK;
     sm_app_options options = {.mode = SM_APP_LOAD,
@@ -52,12 +52,12 @@ static sm_rc list_here(const sm_args *a, sm_config *config, json_t **out, sm_err
 }
 
 static sm_rc get_list(const sm_args *a, sm_config *config, json_t **out, sm_err *err) {
-    sm_link *link = NULL;
-    sm_rc rc = sm_link_open(config, &link, NULL);
-    bool remote = rc == SM_OK && sm_link_remote(link);
+    sm_client *link = NULL;
+    sm_rc rc = sm_client_open(config, &link, NULL);
+    bool remote = rc == SM_OK && sm_client_remote(link);
     if (remote)
-        rc = sm_link_ask(link, json_pack("{s:s}", "op", "list"), NULL, NULL, out, err);
-    sm_link_close(link);
+        rc = sm_client_ask(link, json_pack("{s:s}", "op", "list"), NULL, NULL, out, err);
+    sm_client_close(link);
     return remote ? rc : list_here(a, config, out, err);
 }
 

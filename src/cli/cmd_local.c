@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "cli/link.h"
+#include "cli/client.h"
 #include "platform/params.h"
 #include <stdlib.h>
 #include <string.h>
@@ -36,10 +36,10 @@ static const json_t *find_row(const json_t *rows, const char *id, sm_err *err) {
 }
 
 /* Schema of the inspection's parameters from the last good text; new reference or NULL. */
-static json_t *find_schema(sm_link *link, const char *id) {
+static json_t *find_schema(sm_client *link, const char *id) {
     json_t *texts = NULL, *row, *spec, *schema = NULL;
     size_t i, k;
-    if (sm_link_call(link, "texts", NULL, &texts, NULL) != SM_OK)
+    if (sm_client_call(link, "texts", NULL, &texts, NULL) != SM_OK)
         return NULL;
     json_array_foreach(texts, i, row) {
         const char *file = sm_json_str(row, "file", "");
@@ -104,7 +104,7 @@ static sm_rc check_values(const json_t *schema, const json_t *set, sm_err *err) 
     return rc;
 }
 
-static sm_rc set_params(const sm_args *a, sm_link *link, const json_t *row, bool unset,
+static sm_rc set_params(const sm_args *a, sm_client *link, const json_t *row, bool unset,
                         sm_err *err) {
     json_t *set = NULL, *result = NULL;
     const char *id = a->rest[1];
@@ -116,10 +116,10 @@ static sm_rc set_params(const sm_args *a, sm_link *link, const json_t *row, bool
             sm_err_wrap(err, "%s", id);
     }
     if (rc == SM_OK)
-        rc = sm_link_call(link, "local_params",
-                          json_pack("{s:s, s:O, s:I}", "ref_key", sm_json_str(row, "ref_key", ""),
-                                    "set", set, "at_ns", (json_int_t)sm_wall_ns()),
-                          &result, err);
+        rc = sm_client_call(link, "local_params",
+                            json_pack("{s:s, s:O, s:I}", "ref_key", sm_json_str(row, "ref_key", ""),
+                                      "set", set, "at_ns", (json_int_t)sm_wall_ns()),
+                            &result, err);
     if (rc == SM_OK && a->json)
         sm_cli_json(result);
     else if (rc == SM_OK) {
@@ -133,30 +133,31 @@ static sm_rc set_params(const sm_args *a, sm_link *link, const json_t *row, bool
     return rc;
 }
 
-static sm_rc set_status(sm_link *link, const json_t *row, int status, sm_err *err) {
-    sm_rc rc = sm_link_call(link, "local_status",
-                            json_pack("{s:s, s:i, s:I}", "ref_key", sm_json_str(row, "ref_key", ""),
-                                      "status", status, "at_ns", (json_int_t)sm_wall_ns()),
-                            NULL, err);
+static sm_rc set_status(sm_client *link, const json_t *row, int status, sm_err *err) {
+    sm_rc rc =
+        sm_client_call(link, "local_status",
+                       json_pack("{s:s, s:i, s:I}", "ref_key", sm_json_str(row, "ref_key", ""),
+                                 "status", status, "at_ns", (json_int_t)sm_wall_ns()),
+                       NULL, err);
     if (rc == SM_OK)
         printf("%s: %s\n", sm_json_str(row, "id", ""), status ? "disabled" : "enabled");
     return rc;
 }
 
-static sm_rc delete_one(sm_link *link, const json_t *row, sm_err *err) {
-    sm_rc rc = sm_link_call(link, "local_delete",
-                            json_pack("{s:s, s:I}", "ref_key", sm_json_str(row, "ref_key", ""),
-                                      "at_ns", (json_int_t)sm_wall_ns()),
-                            NULL, err);
+static sm_rc delete_one(sm_client *link, const json_t *row, sm_err *err) {
+    sm_rc rc = sm_client_call(link, "local_delete",
+                              json_pack("{s:s, s:I}", "ref_key", sm_json_str(row, "ref_key", ""),
+                                        "at_ns", (json_int_t)sm_wall_ns()),
+                              NULL, err);
     if (rc == SM_OK)
         printf("%s: deleted; its next run registers it anew\n", sm_json_str(row, "id", ""));
     return rc;
 }
 
-static sm_rc show_items(const sm_args *a, sm_link *link, const json_t *rows, sm_err *err) {
+static sm_rc show_items(const sm_args *a, sm_client *link, const json_t *rows, sm_err *err) {
     json_t *items = NULL, *item, *shown = json_array();
     size_t i;
-    sm_rc rc = sm_link_call(link, "local_list", NULL, &items, err);
+    sm_rc rc = sm_client_call(link, "local_list", NULL, &items, err);
     json_array_foreach(items, i, item) {
         const char *func = sm_json_str(
             json_object_get(json_object_get(item, "jsonScript"), "refFuncInfo"), "funcId", "");
@@ -184,7 +185,7 @@ static sm_rc show_items(const sm_args *a, sm_link *link, const json_t *rows, sm_
     return rc;
 }
 
-static sm_rc act(const sm_args *a, sm_link *link, const json_t *rows, sm_err *err) {
+static sm_rc act(const sm_args *a, sm_client *link, const json_t *rows, sm_err *err) {
     const char *verb = a->rest[0];
     sm_rc rc = SM_OK;
     bool set = strcmp(verb, "set") == 0, unset = strcmp(verb, "unset") == 0;
@@ -207,7 +208,7 @@ static sm_rc act(const sm_args *a, sm_link *link, const json_t *rows, sm_err *er
 int sm_cmd_local(const sm_args *a) {
     static const char *const verbs[] = {"set", "unset", "enable", "disable", "delete", "show"};
     sm_config *config = NULL;
-    sm_link *link = NULL;
+    sm_client *link = NULL;
     sm_err err = SM_ERR_INIT;
     json_t *rows = NULL;
     bool known = false;
@@ -228,15 +229,15 @@ int sm_cmd_local(const sm_args *a) {
     int code = sm_cli_config(a, false, &config);
     if (code != SM_EXIT_OK)
         return code;
-    sm_rc rc = sm_link_open(config, &link, &err);
+    sm_rc rc = sm_client_open(config, &link, &err);
     if (rc == SM_OK)
-        rc = sm_link_call(link, "registry", NULL, &rows, &err);
+        rc = sm_client_call(link, "registry", NULL, &rows, &err);
     if (rc == SM_OK)
         rc = act(a, link, rows, &err);
     if (rc != SM_OK)
         code = sm_cli_fail(rc == SM_INVALID ? SM_EXIT_USAGE : SM_EXIT_FAIL, err.msg);
     json_decref(rows);
-    sm_link_close(link);
+    sm_client_close(link);
     sm_config_free(config);
     return code;
 }

@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 #include "base/clock.h"
 #include "base/str.h"
-#include "cli/link.h"
+#include "cli/client.h"
 #include "daemon/runner.h"
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static sm_rc since(const char *text, int64_t *ns, sm_err *err) {
 /* Reads rows by name; a missing store is an empty one. 0 or an exit code. */
 static int read_rows(const sm_args *a, const char *name, json_t **rows) {
     sm_config *config = NULL;
-    sm_link *link = NULL;
+    sm_client *link = NULL;
     sm_err err = SM_ERR_INIT;
     int64_t from = 0;
     *rows = NULL;
@@ -50,16 +50,16 @@ static int read_rows(const sm_args *a, const char *name, json_t **rows) {
         json_object_set_new(args, "log", json_true());
     if (a->gaps)
         json_object_set_new(args, "gaps", json_true());
-    sm_rc rc = sm_link_open(config, &link, &err);
+    sm_rc rc = sm_client_open(config, &link, &err);
     if (rc == SM_OK)
-        rc = sm_link_call(link, name, args, rows, &err);
+        rc = sm_client_call(link, name, args, rows, &err);
     else
         json_decref(args);
     if (rc == SM_NOT_FOUND) {
         *rows = json_array();
         rc = SM_OK;
     }
-    sm_link_close(link);
+    sm_client_close(link);
     sm_config_free(config);
     return rc == SM_OK ? SM_EXIT_OK : sm_cli_fail(SM_EXIT_FAIL, err.msg);
 }

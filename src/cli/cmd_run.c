@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "cli/link.h"
+#include "cli/client.h"
 #include "daemon/app.h"
 #include "platform/event.h"
 #include <stdlib.h>
@@ -184,17 +184,17 @@ static int sum_up(show *s, const json_t *result) {
 
 /* --once while a daemon holds the state directory: it does the work. */
 static sm_rc once_remote(show *s, const json_t *select, json_t **result, sm_err *err) {
-    sm_link *link = NULL;
-    sm_rc rc = sm_link_open(s->config, &link, err);
-    if (rc == SM_OK && sm_link_remote(link)) {
+    sm_client *link = NULL;
+    sm_rc rc = sm_client_open(s->config, &link, err);
+    if (rc == SM_OK && sm_client_remote(link)) {
         json_t *request = json_pack(
             "{s:s, s:s, s:O, s:O?, s:I}", "op", "once", "root", s->config->root, "select", select,
             "override", s->args->override, "drain_ms", (json_int_t)(s->args->drain_s * 1000));
-        rc = sm_link_ask(link, request, told_run, s, result, err);
+        rc = sm_client_ask(link, request, told_run, s, result, err);
     } else if (rc == SM_OK) {
         rc = sm_err_set(err, SM_NOT_FOUND, "nobody holds the state directory");
     }
-    sm_link_close(link);
+    sm_client_close(link);
     return rc;
 }
 

@@ -1,6 +1,6 @@
-/* link: see link.h. It tries the socket, then the lock, a few times: between the two a daemon may
- * start or end. */
-#include "cli/link.h"
+/* client: see client.h. It tries the socket, then the lock, a few times: between the two a daemon
+ * may start or end. */
+#include "cli/client.h"
 #include "base/clock.h"
 #include "base/frame.h"
 #include "base/fsx.h"
@@ -18,7 +18,7 @@
 
 enum { TRIES = 100, TRY_MS = 50 };
 
-struct sm_link {
+struct sm_client {
     int fd; /* of the socket, -1 when direct */
     sm_frame_reader reader;
     sm_statedir dir;
@@ -42,7 +42,7 @@ static int dial(const char *state_dir) {
 }
 
 /* Direct: lock and open. */
-static sm_rc open_direct(sm_link *l, const sm_config *config, sm_err *err) {
+static sm_rc open_direct(sm_client *l, const sm_config *config, sm_err *err) {
     if (sm_statedir_take_existing(config->state_dir, "reader", &l->dir, err) != SM_OK)
         return err->code;
     char *path = sm_statedir_file(config->state_dir, "selfmon.db");
@@ -60,8 +60,8 @@ static sm_rc open_direct(sm_link *l, const sm_config *config, sm_err *err) {
     return rc;
 }
 
-sm_rc sm_link_open(const sm_config *config, sm_link **out, sm_err *err) {
-    sm_link *l = sm_calloc(1, sizeof *l);
+sm_rc sm_client_open(const sm_config *config, sm_client **out, sm_err *err) {
+    sm_client *l = sm_calloc(1, sizeof *l);
     sm_rc rc = SM_BUSY;
     l->fd = -1;
     l->dir = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
@@ -73,14 +73,14 @@ sm_rc sm_link_open(const sm_config *config, sm_link **out, sm_err *err) {
         rc = l->fd >= 0 ? SM_OK : open_direct(l, config, err);
     }
     if (rc != SM_OK) {
-        sm_link_close(l);
+        sm_client_close(l);
         return rc;
     }
     *out = l;
     return SM_OK;
 }
 
-void sm_link_close(sm_link *l) {
+void sm_client_close(sm_client *l) {
     if (!l)
         return;
     if (l->fd >= 0)
@@ -92,12 +92,13 @@ void sm_link_close(sm_link *l) {
     free(l);
 }
 
-bool sm_link_remote(const sm_link *l) {
+bool sm_client_remote(const sm_client *l) {
     return l->fd >= 0;
 }
 
-sm_rc sm_link_ask(sm_link *l, json_t *request, void (*progress)(void *ctx, const json_t *report),
-                  void *ctx, json_t **result, sm_err *err) {
+sm_rc sm_client_ask(sm_client *l, json_t *request,
+                    void (*progress)(void *ctx, const json_t *report), void *ctx, json_t **result,
+                    sm_err *err) {
     sm_rc rc = sm_frame_send(l->fd, request, NULL, 0, err);
     json_decref(request);
     while (rc == SM_OK) {
@@ -125,10 +126,10 @@ sm_rc sm_link_ask(sm_link *l, json_t *request, void (*progress)(void *ctx, const
     return rc;
 }
 
-sm_rc sm_link_call(sm_link *l, const char *name, json_t *args, json_t **result, sm_err *err) {
+sm_rc sm_client_call(sm_client *l, const char *name, json_t *args, json_t **result, sm_err *err) {
     if (l->fd < 0)
         return sm_store_call_sync(l->store, sm_control_op(name), args, result, err);
     json_t *request = json_pack("{s:s, s:s, s:o}", "op", "store", "call", name, "args",
                                 args ? args : json_object());
-    return sm_link_ask(l, request, NULL, NULL, result, err);
+    return sm_client_ask(l, request, NULL, NULL, result, err);
 }
