@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "base/fsx.h"
 #include "base/mem.h"
 #include "platform/event.h"
 #include "worker/script.h"
@@ -338,6 +339,92 @@ static void test_stopped_meanwhile(void **state) {
     }
 }
 
+/* The corpus' own files, as its README wraps them. */
+static void test_hostile_files(void **state) {
+    (void)state;
+    static const struct {
+        const char *file, *outcome;
+        size_t events; /* reported */
+    } files[] = {
+        {"h01_event_flood.lua", "limit", 1000},
+        {"h02_event_huge.lua", "ok", 1},
+        {"h04_event_cycle.lua", "ok", 0},
+        {"h05_event_metamethods.lua", "ok", 0},
+    };
+    sm_limits limits;
+    sm_limits_default(&limits);
+    limits.memory = (size_t)64 << 20; /* room for what h02 and h04 build */
+    for (size_t i = 0; i < SM_ARRAY_LEN(files); i++) {
+        char *path = sm_asprintf("%s/hostile/%s", SM_TEST_DATA, files[i].file), *body = NULL;
+        ran out = {0};
+        size_t n;
+        assert_int_equal(sm_fsx_read(path, 1 << 20, &body, &n, NULL), SM_OK);
+        char *text = sm_asprintf(
+            "local report = function(e) return EventReporter():report(e) end\n%s", body);
+        run_body(text, &limits, &out);
+        if (strcmp(out.r.outcome, files[i].outcome) != 0 ||
+            json_array_size(out.f.events) != files[i].events)
+            fail_msg("%s: %s, %zu events, %s", files[i].file, out.r.outcome,
+                     json_array_size(out.f.events), out.r.error ? out.r.error : "-");
+        ran_fini(&out);
+        free(text);
+        free(body);
+        free(path);
+    }
+}
+
+/* h07: from a coroutine, a comparator, a gsub callback and a __close handler; each stored. */
+static void test_hostile_places(void **state) {
+    (void)state;
+    char *body = NULL;
+    size_t n, i, sorts = 0;
+    json_t *event;
+    ran out = {0};
+    assert_int_equal(
+        sm_fsx_read(SM_TEST_DATA "/hostile/h07_event_in_places.lua", 1 << 20, &body, &n, NULL),
+        SM_OK);
+    char *text =
+        sm_asprintf("local report = function(e) return EventReporter():report(e) end\n%s", body);
+    run_body(text, NULL, &out);
+    assert_string_equal(out.r.outcome, "ok");
+    json_array_foreach(out.f.events, i, event) sorts +=
+        strcmp(sm_json_str(event, "title", ""), "sort") == 0;
+    assert_true(sorts > 0);
+    assert_int_equal(json_array_size(out.f.events), sorts + 4);
+    ran_fini(&out);
+    free(text);
+    free(body);
+}
+
+/* Every allocation that a run makes has been the one that fails; what C holds then is freed (the
+ * sanitizer says so), and an event is reported once or not at all. */
+static void test_every_allocation_fails_once(void **state) {
+    (void)state;
+    static const char body[] =
+        "local r = EventReporter()\n"
+        "local ids = r:report{" EVENT ", {title='a\\nb', message='m', status='ok', "
+        "dimension_tags={k=1}}}\n"
+        "local ok, e = pcall(r.report, r, {title = 1})\n"
+        "require('selfmon.log').info('reported', {n = #ids, e = e})";
+    sm_limits limits;
+    int failed = 0;
+    sm_limits_default(&limits);
+    for (limits.memory = 1 << 10; limits.memory < 1 << 20; limits.memory += 191) {
+        ran out = {0};
+        run_body(body, &limits, &out);
+        bool ok = strcmp(out.r.outcome, "ok") == 0;
+        size_t n = json_array_size(out.f.events);
+        if ((!ok && strcmp(out.r.outcome, "limit") != 0) || (n != 0 && n != 2) || (ok && n != 2))
+            fail_msg("%zu bytes: %s, %zu events, %s", limits.memory, out.r.outcome, n,
+                     out.r.error ? out.r.error : "-");
+        ran_fini(&out);
+        failed += !ok;
+        if (ok)
+            break;
+    }
+    assert_true(failed > 50 && limits.memory < 1 << 20);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
@@ -347,6 +434,9 @@ int main(void) {
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_host_refuses),
         cmocka_unit_test(test_stopped_meanwhile),
+        cmocka_unit_test(test_hostile_files),
+        cmocka_unit_test(test_hostile_places),
+        cmocka_unit_test(test_every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

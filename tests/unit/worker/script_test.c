@@ -45,6 +45,17 @@ typedef struct load_row {
 
 static const load_row loads[] = {
     {"plain", "demo/x.lua", GOOD, NULL, 0, "[]"},
+    {"the guide's first example", "demo/example.lua",
+     "local http = require \"selfmon.http\"\n\n"
+     "monitor<title = \"Self-built inspection example\",\n"
+     "  doc = [[\n    Checks that the shop answers.\n\n    Parameters:\n"
+     "      url       {string}  address to fetch\n"
+     "      max_ms    {number}  slower than this is a warning\n  ]],\n"
+     "  schedule = \"*/5 * * * *\",\n"
+     "  params   = { url = \"https://shop.example/\", max_ms = 800 }>\n"
+     "function run(params)\n  local reporter = EventReporter()\n"
+     "  local ms = params.max_ms > 800 and \"warning\" or \"ok\"\nend\n",
+     NULL, 0, "[]"},
     {"shebang", "demo/x.lua", "#!/usr/bin/env selfmon-lua\n" GOOD, NULL, 0, NULL},
     {"byte order mark", "demo/x.lua", "\xef\xbb\xbf" GOOD, NULL, 0, NULL},
     {"bytes that are not UTF-8 in a string", "demo/x.lua", "local s = '\xff\xfe'\n" GOOD, NULL, 0,
@@ -379,6 +390,31 @@ static void test_no_room(void **state) {
     sm_run_fini(&run);
 }
 
+/* Every allocation of a load has been the one that fails; nothing of C is lost (the sanitizer says
+ * so), and a load ends with specs or with a sentence. */
+static void test_load_every_allocation(void **state) {
+    (void)state;
+    static const char text[] = "monitor< title = 'x', params = { a = { 1, { b = 'c' } } }, tags = "
+                               "{ 't' }>\nfunction run() end\n"
+                               "monitor{ title = 'y', name = 'z', run = function() end }";
+    sm_snapshot snap = {"inspections", {"demo/x.lua", text, strlen(text)}, NULL, 0};
+    sm_limits limits;
+    int failed = 0;
+    sm_limits_default(&limits);
+    for (limits.memory = 1 << 10; limits.memory < 1 << 20; limits.memory += 191) {
+        sm_loaded l;
+        sm_script_load(&snap, &limits, &l);
+        bool ok = l.inspections != NULL;
+        assert_true(ok == (l.error == NULL));
+        assert_true(!ok || json_array_size(l.inspections) == 2);
+        sm_loaded_fini(&l);
+        failed += !ok;
+        if (ok)
+            break;
+    }
+    assert_true(failed > 50 && limits.memory < 1 << 20);
+}
+
 static int make_watchdog(void **state) {
     sm_watchdog *dog = NULL;
     assert_int_equal(sm_watchdog_new(false, &dog, NULL), SM_OK);
@@ -398,7 +434,7 @@ int main(void) {
         cmocka_unit_test(test_runs),     cmocka_unit_test(test_traceback),
         cmocka_unit_test(test_run_log),  cmocka_unit_test(test_log_calls),
         cmocka_unit_test(test_ends),     cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_no_room),  cmocka_unit_test(test_load_every_allocation),
     };
     return cmocka_run_group_tests(tests, make_watchdog, free_watchdog);
 }
