@@ -382,7 +382,8 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
         return rc;
     a->local = sm_local_new(a->store);
     const sm_target *target = sm_local_target(a->local);
-    a->registrar = sm_registrar_new(&a->loop, a->store, target, c->config_max_age);
+    /* The embedded platform is a function call away: its view is never taken from memory. */
+    a->registrar = sm_registrar_new(&a->loop, a->store, target, c->local ? 0 : c->config_max_age);
     a->pump = sm_pump_new(&a->loop, a->store, target);
     a->loading = 2;
     sm_store_call(a->store, SM_OP_RUNS_RECOVER,

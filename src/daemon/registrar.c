@@ -262,7 +262,7 @@ void sm_registrar_ensure(sm_registrar *r, sm_inspection *inspection, bool ask,
     int64_t age = sm_wall_ns() - e->seen_ns;
     bool same = e->known && e->registered && json_equal(e->registered, payload) && e->ref_key &&
                 strcmp(e->ref_key, inspection->ref_key) == 0;
-    if (!ask && same && age >= 0 && age <= r->max_age_ns) {
+    if (!ask && same && age >= 0 && age < r->max_age_ns) {
         answer(r, e, NULL);
         return;
     }
