@@ -175,6 +175,8 @@ static void refuse_twins(publishing *pub) {
 static void tell_refused(const publishing *p) {
     const sm_catalog *c = p->c;
     for (size_t i = 0; i < p->n_errors; i++) {
+        if (!p->errors[i].file[0])
+            continue; /* the root; told when it was found */
         const sm_catfile *f = sm_map_get(&c->files, p->errors[i].file);
         bool known = f && f->error && strcmp(f->error, p->errors[i].sentence) == 0;
         for (size_t k = 0; k < c->n_errors && !known; k++)
