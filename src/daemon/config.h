@@ -20,7 +20,7 @@ typedef struct sm_flags {    /* from the command line; NULL = not given */
 
 typedef struct sm_config {
     char *file;       /* absolute path of the configuration file, NULL when there is none */
-    char *root;       /* absolute inspections root */
+    char *root;       /* absolute inspections root; NULL when there is none and none was needed */
     char *display;    /* prefix of chunk names: the root's last path part ("inspections") */
     char *state_dir;  /* absolute */
     char *node;       /* node of accounts.default: "local", or a remote one's name */
@@ -41,8 +41,14 @@ typedef struct sm_config {
     double keep_runs_s, keep_events_s;
     bool report_failures;
     char *log_level, *log_format;
-    json_t
-        *origins; /* object dotted key -> "default" | "flag --x" | "environment X" | "file:line" */
+    json_t *maintenance; /* array, [] when absent */
+    json_t *values;      /* object dotted key -> effective value, secrets as "***" */
+    json_t *origins;     /* dotted key -> "default" | "flag --x" | "environment X" | "file:line" */
+    struct sm_config_held { /* secrets of accounts, e.g. "accounts.default.api_key" */
+        char *name;
+        sm_secret *value;
+    } * held;
+    size_t n_held;
 } sm_config;
 
 /* Finds, evaluates, merges, checks. `self` is the path of this executable. need_root: SM_NOT_FOUND
@@ -55,6 +61,9 @@ void sm_config_free(sm_config *c);
  * made (32 random bytes, 0600) when `create`. SM_NOT_FOUND when there is none and !create. *out
  * belongs to the config. */
 sm_rc sm_config_assoc_secret(sm_config *c, bool create, const sm_secret **out, sm_err *err);
+/* A secret of an account by its dotted key ("accounts.default.api_key", also api_key_id and
+ * secret_key), borrowed; NULL when it is not configured. */
+const sm_secret *sm_config_secret(const sm_config *c, const char *name);
 /* Granted permissions of a function id: array, new reference (from `grant` by path pattern). */
 json_t *sm_config_grants(const sm_config *c, const char *function_id);
 /* Every value with its origin, secrets as "***": what `doctor --config` and -v show. New reference.
