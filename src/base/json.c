@@ -54,6 +54,20 @@ sm_rc sm_json_parse(const char *text, size_t n, size_t max, json_t **out, sm_err
         return sm_err_set(err, SM_LIMIT, "the JSON text nests deeper than %d levels",
                           SM_JSON_DEPTH);
     }
+    /* jansson takes a NUL between values for the end of the text. */
+    const char *nul = n ? memchr(text, '\0', n) : NULL;
+    if (nul) {
+        int line = 1;
+        const char *start = text;
+        for (const char *p = text; p < nul; p++) {
+            if (*p == '\n') {
+                line++;
+                start = p + 1;
+            }
+        }
+        return sm_err_set(err, SM_INVALID, "invalid JSON at line %d, column %zu: a NUL byte", line,
+                          (size_t)(nul - start) + 1);
+    }
     json_error_t why;
     *out = json_loadb(n ? text : "", n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
                       &why);

@@ -144,7 +144,8 @@ static int64_t floor_div(int64_t a, int64_t b) {
 
 void sm_time_rfc3339(int64_t unix_ns, bool millis, char out[32]) {
     int64_t sec = floor_div(unix_ns, SM_NS_PER_S);
-    int64_t ns = unix_ns - sec * SM_NS_PER_S;
+    int64_t ns = unix_ns % SM_NS_PER_S;
+    ns += ns < 0 ? SM_NS_PER_S : 0;
     int64_t days = floor_div(sec, 86400);
     int rest = (int)(sec - days * 86400);
     int64_t y;
