@@ -116,7 +116,10 @@ int sm_cmd_list(const sm_args *given) {
     int code = sm_cli_config(&args, true, &config);
     if (code == SM_EXIT_OK && get_list(&args, config, &list, &err) != SM_OK)
         code = sm_cli_fail(SM_EXIT_FAIL, err.msg);
-    json_array_foreach(list, i, item) if (wanted(&args, item)) json_array_append(shown, item);
+    json_array_foreach(list, i, item) {
+        if (wanted(&args, item))
+            json_array_append(shown, item);
+    }
     if (code == SM_EXIT_OK && args.json) {
         sm_cli_json(shown);
     } else if (code == SM_EXIT_OK) {
@@ -128,7 +131,9 @@ int sm_cmd_list(const sm_args *given) {
         if (json_array_size(shown) > 0)
             printf("%-*s  %-16s  %-20s  %-14s  %-12s  %s\n", width, "ID", "SCHEDULE", "NEXT (UTC)",
                    "ON THE PLATFORM", "LAST", "TITLE");
-        json_array_foreach(shown, i, item) print_item(item, width, sm_cli_color(&args, stdout));
+        json_array_foreach(shown, i, item) {
+            print_item(item, width, sm_cli_color(&args, stdout));
+        }
         if (json_array_size(shown) == 0)
             fprintf(stderr, "no inspections\n");
     }

@@ -83,8 +83,10 @@ static sm_rc check_values(const json_t *schema, const json_t *set, sm_err *err) 
     const char *name, *names[256];
     json_t *value, *param, *values = NULL;
     size_t i, n = 0;
-    json_array_foreach(schema, i, param) if (n < SM_ARRAY_LEN(names)) names[n++] =
-        sm_json_str(param, "name", "");
+    json_array_foreach(schema, i, param) {
+        if (n < SM_ARRAY_LEN(names))
+            names[n++] = sm_json_str(param, "name", "");
+    }
     json_object_foreach((json_t *)set, name, value) {
         bool known = false;
         char hint[256];
@@ -96,8 +98,10 @@ static sm_rc check_values(const json_t *schema, const json_t *set, sm_err *err) 
     }
     /* Values that other sources must give are not asked for here. */
     json_t *part = json_array();
-    json_array_foreach(schema, i, param) if (json_object_get(set, sm_json_str(param, "name", "")))
-        json_array_append(part, param);
+    json_array_foreach(schema, i, param) {
+        if (json_object_get(set, sm_json_str(param, "name", "")))
+            json_array_append(part, param);
+    }
     sm_rc rc = sm_params_resolve(part, NULL, set, NULL, &values, NULL, err);
     json_decref(part);
     json_decref(values);
@@ -164,9 +168,10 @@ static sm_rc show_items(const sm_args *a, sm_client *link, const json_t *rows, s
         size_t k;
         json_t *row;
         const char *id = func;
-        json_array_foreach(rows, k, row) if (strcmp(sm_json_str(row, "ref_key", ""),
-                                                    sm_json_str(item, "refKey", "-")) == 0) id =
-            sm_json_str(row, "id", func);
+        json_array_foreach(rows, k, row) {
+            if (strcmp(sm_json_str(row, "ref_key", ""), sm_json_str(item, "refKey", "-")) == 0)
+                id = sm_json_str(row, "id", func);
+        }
         if (a->n_rest > 1 && strcmp(a->rest[1], id) != 0)
             continue;
         json_array_append(shown, item);

@@ -112,14 +112,13 @@ int sm_cmd_events(const sm_args *a) {
     return SM_EXIT_OK;
 }
 
-/* The stored text of each run's log as lines. */
+/* The stored text of each run's log as lines; a run that goes on has none yet. */
 static void unpack_logs(json_t *rows) {
     size_t i;
     json_t *row;
     json_array_foreach(rows, i, row) {
-        const char *text = sm_json_str(row, "log", NULL);
-        if (text)
-            json_object_set_new(row, "log", sm_runner_log_json(text, strlen(text)));
+        const char *text = sm_json_str(row, "log", "");
+        json_object_set_new(row, "log", sm_runner_log_json(text, strlen(text)));
     }
 }
 
@@ -140,7 +139,8 @@ int sm_cmd_runs(const sm_args *a) {
     bool color = sm_cli_color(a, stdout);
     if (code != SM_EXIT_OK)
         return code;
-    unpack_logs(rows);
+    if (a->log)
+        unpack_logs(rows);
     if (a->json)
         sm_cli_json(rows);
     int width = widest(rows, "id", 10);

@@ -48,6 +48,14 @@ static void told_loaded(void *ctx, const sm_app *app, bool first) {
     if (bad)
         fprintf(s->to, "; %zu file%s not load", bad, bad == 1 ? " does" : "s do");
     fputc('\n', s->to);
+    const sm_scheduler *scheduler = sm_app_scheduler(app);
+    int64_t slot = 0;
+    const char *next = scheduler && first ? sm_scheduler_earliest(scheduler, &slot) : NULL;
+    if (next) {
+        char at[32];
+        sm_time_rfc3339(slot * SM_NS_PER_S, false, at);
+        fprintf(s->to, "next: %s at %s; stop with Ctrl-C\n", next, at);
+    }
     fflush(s->to);
 }
 
@@ -138,13 +146,14 @@ static sm_rc selection(const sm_args *a, const sm_config *c, json_t **out, sm_er
     return SM_OK;
 }
 
-/* Counts what did not run to an end. */
-static size_t unfinished(const json_t *runs) {
+/* Counts what did not run to an end; counts: object outcome -> number. */
+static size_t unfinished(const json_t *runs, json_t *counts) {
     size_t i, bad = 0;
     json_t *run;
     json_array_foreach(runs, i, run) {
         const char *o = sm_json_str(run, "outcome", "");
         bad += strcmp(o, "ok") != 0 && strcmp(o, "disabled") != 0 && strcmp(o, "skipped") != 0;
+        json_object_set_new(counts, o, json_integer(sm_json_int(counts, o, 0) + 1));
     }
     return bad;
 }
@@ -152,14 +161,21 @@ static size_t unfinished(const json_t *runs) {
 /* Prints what --once ends with; its exit code. */
 static int sum_up(show *s, const json_t *result) {
     const json_t *errors = json_object_get(result, "load_errors");
-    size_t bad = unfinished(s->summary), ran = json_array_size(s->summary);
+    json_t *counts = json_object(), *count;
+    const char *outcome;
+    size_t bad = unfinished(s->summary, counts), ran = json_array_size(s->summary);
     size_t broken = json_array_size(errors), i;
     int64_t waiting = sm_json_int(result, "waiting", 0), events = 0;
     json_t *item;
-    json_array_foreach(s->summary, i, item) events += sm_json_int(item, "events", 0);
+    json_array_foreach(s->summary, i, item) {
+        events += sm_json_int(item, "events", 0);
+    }
     if (!s->args->quiet) {
-        fprintf(s->to, "%zu ran, %zu did not end well, %lld event%s", ran, bad, (long long)events,
-                events == 1 ? "" : "s");
+        fprintf(s->to, "%zu inspection%s", ran, ran == 1 ? "" : "s");
+        json_object_foreach(counts, outcome, count) {
+            fprintf(s->to, ", %lld %s", (long long)json_integer_value(count), outcome);
+        }
+        fprintf(s->to, "; %lld event%s", (long long)events, events == 1 ? "" : "s");
         if (broken)
             fprintf(s->to, "; %zu file%s not load", broken, broken == 1 ? " does" : "s do");
         if (waiting)
@@ -169,7 +185,10 @@ static int sum_up(show *s, const json_t *result) {
             fprintf(s->to, "; parameters of -p held for these runs only");
         fputc('\n', s->to);
     }
-    json_array_foreach(errors, i, item) json_array_append(s->summary, item);
+    json_decref(counts);
+    json_array_foreach(errors, i, item) {
+        json_array_append(s->summary, item);
+    }
     if (s->args->json)
         sm_cli_json(s->summary);
     else if (s->args->dry)

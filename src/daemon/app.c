@@ -318,13 +318,14 @@ static void maybe_start(sm_app *a) {
     if (a->started || a->stopping || !a->scanned || a->loading > 0)
         return;
     a->started = true;
+    if (a->o.mode == SM_APP_DAEMON)
+        update_schedules(a); /* what it starts answers later, so the listener speaks first */
     if (a->o.listener.loaded)
         a->o.listener.loaded(a->o.listener.ctx, a, true);
     if (a->o.mode == SM_APP_LOAD) {
         stop(a);
     } else if (a->o.mode == SM_APP_DAEMON) {
         sm_pump_poke(a->pump);
-        update_schedules(a);
         uv_timer_start(&a->rescan, on_rescan, RESCAN_MS, 0);
         uv_timer_start(&a->prune, on_prune, 60000, PRUNE_MS);
     } else {
@@ -341,10 +342,10 @@ static void catalog_changed(void *ctx) {
         maybe_start(a);
         return;
     }
-    if (a->o.listener.loaded)
-        a->o.listener.loaded(a->o.listener.ctx, a, false);
     if (a->o.mode == SM_APP_DAEMON)
         update_schedules(a);
+    if (a->o.listener.loaded)
+        a->o.listener.loaded(a->o.listener.ctx, a, false);
 }
 
 static void one_loaded(void *ctx) {
