@@ -1,17 +1,18 @@
 /* entry: the doors of src/worker for the rest of the program: process mains that run Lua.
- * None includes lua.h for the caller. Each returns an exit code. argv[0] is the command's own word
- * (`--worker`, `--eval-config`, `lua`), argv[1] its first argument; argv[argc] is NULL. */
+ * None includes lua.h for the caller. Each returns an exit code. argv[argc] is NULL. */
 #pragma once
 #include <stddef.h>
 
-/* `selfmon-lua --worker`: frames on file descriptor 3 (docs/internals/frames.md). */
+/* `selfmon-lua --worker`, argv as main got it: frames on file descriptor 3
+ * (docs/internals/frames.md). */
 int sm_worker_main(int argc, char **argv);
-/* `selfmon-lua --eval-config FILE`: evaluates the configuration file, writes one JSON object to fd
- * 3:
+/* `selfmon-lua --eval-config FILE`, argv as main got it: evaluates the configuration file, writes
+ * one JSON object to fd 3:
  * {"ok":true,"table":{…},"lines":{"accounts.default":12,…}} or {"ok":false,"error":"file:line: …"}.
  */
 int sm_evalconf_main(int argc, char **argv);
-/* `selfmon-lua lua SCRIPT args…`: plain interpreter with the host's modules. */
+/* `selfmon-lua lua [-e CODE]… [SCRIPT|-] args…`: plain interpreter with the host's modules; argv[0]
+ * is the word `lua`. */
 int sm_luacmd_main(int argc, char **argv);
 /* `selfmon-lua test [PATH…]`: busted inside; root is the inspections root (absolute). */
 int sm_testcmd_main(const char *root, int argc, char **argv);

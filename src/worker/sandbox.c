@@ -22,7 +22,7 @@ static const char loading;      /* its address marks a module that is being load
 
 int sm_sandbox_load(lua_State *L, const char *display, const char *name, const char *text,
                     size_t n) {
-    const char *chunk = lua_pushfstring(L, "@%s/%s", display, name);
+    const char *chunk = lua_pushfstring(L, display[0] ? "@%s/%s" : "@%s%s", display, name);
     if (n > SM_SANDBOX_TEXT_MAX) {
         lua_pushfstring(L, "%s: the file is longer than %d bytes", chunk + 1, SM_SANDBOX_TEXT_MAX);
         lua_remove(L, -2);

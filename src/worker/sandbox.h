@@ -10,7 +10,8 @@ void sm_sandbox_open(lua_State *L, const sm_snapshot *snap);
 /* Array of lib names that were required so far. New reference. */
 json_t *sm_sandbox_required(lua_State *L);
 /* Compiles a script's text: at most 1 MiB, text only, a byte order mark and a first line that
- * begins with `#` skipped (lines stay true). The chunk is named @display/name. Pushes the function
+ * begins with `#` skipped (lines stay true). The chunk is named @display/name, or @name when
+ * display is "". Pushes the function
  * and returns LUA_OK, else pushes a sentence with file:line and returns an error code. [-0, +1, m]
  */
 int sm_sandbox_load(lua_State *L, const char *display, const char *name, const char *text,
