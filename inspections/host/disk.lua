@@ -43,11 +43,13 @@ function run(params)
   for _, disk in ipairs(disks) do
     if not excluded[disk.mount] and not disk.read_only then
       check(disk, "space", disk.percent, params.warning, params.critical,
-        ("`%s` on **%s** is **%.1f %%** full: %.1f GiB of %.1f GiB are left.\n\nWhat takes it: `du -xhd1 %s | sort -h | tail`")
-          :format(disk.mount, name, disk.percent, disk.available / 2^30, disk.size / 2^30, disk.mount))
+        ("`%s` on **%s** is **%.1f %%** full: %.1f GiB of %.1f GiB are left.\n\n"
+          .. "What takes it: `du -xhd1 %s | sort -h | tail`"):format(disk.mount, name,
+          disk.percent, disk.available / 2^30, disk.size / 2^30, disk.mount))
       check(disk, "inodes", disk.inodes_percent, params.inodes_warning, params.inodes_critical,
-        ("`%s` on **%s** has used **%.1f %%** of its inodes: %d of %d are left. When none is left no file can be created, whatever space there is.")
-          :format(disk.mount, name, disk.inodes_percent or 0, (disk.inodes or 0) - (disk.inodes_used or 0), disk.inodes or 0))
+        disk.inodes and ("`%s` on **%s** has used **%.1f %%** of its inodes: %d of %d are left.\n\n"
+          .. "When none is left no file can be created, whatever space there is."):format(disk.mount, name,
+          disk.inodes_percent, disk.inodes - disk.inodes_used, disk.inodes))
     end
   end
   EventReporter():report(events)

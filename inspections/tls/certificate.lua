@@ -1,6 +1,7 @@
 -- Certificates that end soon, have ended, or are not trusted.
 local http = require "selfmon.http"
 local log = require "selfmon.log"
+local time = require "selfmon.time"
 
 monitor{
   title = "TLS certificates",
@@ -26,30 +27,33 @@ function run(params)
     return log.info("no hosts to look at: set the parameter hosts")
   end
 
-  for _, host in ipairs(params.hosts) do
-    local function report(status, title, message)
-      reporter:report{ title = title, status = status, message = message, dimension_tags = { host = host } }
+  local requests = {}
+  for i, host in ipairs(params.hosts) do
+    requests[i] = { method = "HEAD", url = "https://" .. host .. "/", verify = false, follow = false,
+      timeout = params.timeout }
+  end
+  for i, res in ipairs(http.all(requests)) do
+    local host, tls = params.hosts[i], res.tls
+    local function report(status, title, sentence)
+      local facts = tls and ("\n\n- issued to %s\n- by %s\n- for %s\n- ends %s"):format(tls.subject, tls.issuer,
+        table.concat(tls.san, ", "), time.format(tls.not_after)) or ""
+      reporter:report{ title = host .. ": " .. title, status = status, message = sentence .. facts,
+        dimension_tags = { host = host } }
     end
-    local res, err = http.head("https://" .. host .. "/",
-      { verify = false, follow = false, timeout = params.timeout })
-    local tls = res and res.tls
+
     if not tls then
-      report("critical", host .. " shows no certificate", ("`%s` cannot be asked for its certificate: %s"):format(host, err))
-    else
-      local facts = ("\n\n- issued to %s\n- by %s\n- for %s"):format(tls.subject, tls.issuer, table.concat(tls.san, ", "))
-      if tls.days_left < 0 then
-        report("critical", host .. ": the certificate has expired",
-          ("The certificate of `%s` expired **%.0f days ago**: clients refuse it."):format(host, -tls.days_left) .. facts)
-      elseif params.trusted and not tls.verified then
-        report("critical", host .. ": the certificate is not trusted",
-          ("Clients refuse the certificate of `%s`: wrong name, unknown issuer or missing chain. It is valid for %.0f more days.")
-            :format(host, tls.days_left) .. facts)
-      elseif tls.days_left < math.max(params.warning, params.critical) then
-        report(tls.days_left < params.critical and "critical" or "warning",
-          ("%s: the certificate ends in %.0f days"):format(host, tls.days_left),
-          ("The certificate of `%s` is valid for **%.1f more days**; then clients refuse it.\n\nWarning below %g days, critical below %g.")
-            :format(host, tls.days_left, params.warning, params.critical) .. facts)
-      end
+      report("critical", "no certificate",
+        ("`%s` cannot be asked for its certificate: %s"):format(host, res.error or "it does not speak TLS"))
+    elseif tls.days_left < 0 then
+      report("critical", "the certificate has expired",
+        ("The certificate of `%s` expired **%.0f days ago**: clients refuse it."):format(host, -tls.days_left))
+    elseif params.trusted and not tls.verified then
+      report("critical", "the certificate is not trusted",
+        ("Clients refuse the certificate of `%s`: wrong name, unknown issuer or missing chain."):format(host))
+    elseif tls.days_left < math.max(params.warning, params.critical) then
+      report(tls.days_left < params.critical and "critical" or "warning",
+        ("the certificate ends in %.0f days"):format(tls.days_left),
+        ("The certificate of `%s` is valid for **%.1f more days**; then clients refuse it."):format(host, tls.days_left))
     end
   end
 end
