@@ -147,25 +147,21 @@ static void read_headers(reader *r) {
     if (!lua_istable(L, -1))
         wrong(r, "a table of names and values");
     int table = lua_absindex(L, -1);
-    const char **names = sm_http_names(L, table, r->where, r->option, &n);
+    const sm_http_name *names = sm_http_names(L, table, r->where, r->option, &n);
     for (size_t i = 0; i < n; i++) {
         sm_err err = SM_ERR_INIT;
-        lua_pushstring(L, names[i]);
-        /* Names are cut at a NUL; the key with its length is what counts. */
-        size_t full = lua_rawlen(L, -1);
-        if (sm_fetch_header_ok(lua_tostring(L, -1), full, "", 0, &err) != SM_OK ||
-            full != strlen(names[i]))
-            luaL_error(L, "%s: option \"headers\": %s", r->where,
-                       err.msg[0] ? err.msg : "a name has a NUL");
+        if (sm_fetch_header_ok(names[i].p, names[i].n, "", 0, &err) != SM_OK)
+            luaL_error(L, "%s: option \"headers\": %s", r->where, err.msg);
+        lua_pushlstring(L, names[i].p, names[i].n); /* a token: it holds no NUL */
         if (lua_rawget(L, table) == LUA_TTABLE) {
             lua_Unsigned len = lua_rawlen(L, -1);
             for (lua_Unsigned k = 1; k <= len; k++) {
                 lua_rawgeti(L, -1, (lua_Integer)k);
-                add_header(r, names[i]);
+                add_header(r, names[i].p);
                 lua_pop(L, 1);
             }
         } else {
-            add_header(r, names[i]);
+            add_header(r, names[i].p);
         }
         lua_pop(L, 1);
     }
@@ -410,11 +406,12 @@ static void check_known(lua_State *L, int idx, const char *where, bool is_whole)
     for (size_t i = 0; i < N_OPTIONS; i++)
         if (is_whole || !options[i].whole)
             names[n++] = options[i].name;
-    const char **given = sm_http_names(L, idx, where, "(the table of options)", &count);
+    const sm_http_name *given = sm_http_names(L, idx, where, "(the table of options)", &count);
     for (size_t i = 0; i < count; i++) {
         bool known = false, elsewhere = false;
         for (size_t k = 0; k < N_OPTIONS; k++) {
-            bool same = strcmp(given[i], options[k].name) == 0;
+            bool same = strlen(options[k].name) == given[i].n &&
+                        memcmp(given[i].p, options[k].name, given[i].n) == 0;
             known = known || (same && (is_whole || !options[k].whole));
             elsewhere = elsewhere || same;
         }
@@ -422,12 +419,12 @@ static void check_known(lua_State *L, int idx, const char *where, bool is_whole)
             continue;
         if (elsewhere)
             luaL_error(L, "%s: option \"%s\" is for http.request and http.all only", where,
-                       given[i]);
-        char *shown = sm_str_printable(given[i], strlen(given[i]), 64);
+                       given[i].p);
+        char *shown = sm_str_printable(given[i].p, given[i].n, 64);
         lua_pushstring(L, shown);
         free(shown);
         luaL_error(L, "%s: unknown option \"%s\"%s", where, lua_tostring(L, -1),
-                   sm_str_hint(given[i], names, n, hint, sizeof(hint)));
+                   sm_str_hint(given[i].p, names, n, hint, sizeof(hint)));
     }
     lua_pop(L, 1);
 }

@@ -24,9 +24,16 @@ void sm_http_url_read(lua_State *L, int idx, const char *where, sm_fetch_req *re
 void sm_http_pairs_read(lua_State *L, int idx, const char *where, const char *option, bool form,
                         sm_http_call *call);
 
+/* A key of a script's table; borrowed from it. */
+typedef struct sm_http_name {
+    const char *p;
+    size_t n;
+} sm_http_name;
+
 /* Sorted names (strings only) of the table at idx, as userdata at the top; n of them. Raises when a
  * key is no string. [-0, +1, e] */
-const char **sm_http_names(lua_State *L, int idx, const char *where, const char *option, size_t *n);
+sm_http_name *sm_http_names(lua_State *L, int idx, const char *where, const char *option,
+                            size_t *n);
 /* Bytes of a string, finite number or boolean at idx, else NULL. tmp is used for numbers. */
 const char *sm_http_scalar(lua_State *L, int idx, char tmp[64], size_t *n);
 

@@ -13,11 +13,13 @@
 enum { NAMES_MAX = 1000, VALUES_MAX = 1000 };
 
 static int by_bytes(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const sm_http_name *x = a, *y = b;
+    int c = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
+    return c ? c : (x->n > y->n) - (x->n < y->n);
 }
 
-const char **sm_http_names(lua_State *L, int idx, const char *where, const char *option,
-                           size_t *n) {
+sm_http_name *sm_http_names(lua_State *L, int idx, const char *where, const char *option,
+                            size_t *n) {
     size_t count = 0, i = 0;
     idx = lua_absindex(L, idx);
     for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
@@ -27,9 +29,9 @@ const char **sm_http_names(lua_State *L, int idx, const char *where, const char 
         if (++count > NAMES_MAX)
             luaL_error(L, "%s: option \"%s\": more than %d names", where, option, NAMES_MAX);
     }
-    const char **names = lua_newuserdatauv(L, (count + 1) * sizeof(*names), 0);
-    for (lua_pushnil(L); lua_next(L, idx) && i < count; lua_pop(L, 1))
-        names[i++] = lua_tostring(L, -2); /* lives as long as the key in its table */
+    sm_http_name *names = lua_newuserdatauv(L, (count + 1) * sizeof(*names), 0);
+    for (lua_pushnil(L); lua_next(L, idx) && i < count; lua_pop(L, 1), i++)
+        names[i].p = lua_tolstring(L, -2, &names[i].n);
     qsort(names, count, sizeof(*names), by_bytes);
     *n = count;
     return names;
@@ -71,7 +73,7 @@ static void add_encoded(sm_buf *b, const char *p, size_t n, bool form) {
 }
 
 /* The value at the top of the stack. */
-static void add_pair(lua_State *L, const char *where, const char *option, const char *name,
+static void add_pair(lua_State *L, const char *where, const char *option, const sm_http_name *name,
                      bool form, sm_buf *b) {
     char tmp[64];
     size_t n = 0;
@@ -80,11 +82,11 @@ static void add_pair(lua_State *L, const char *where, const char *option, const 
         luaL_error(L,
                    "%s: option \"%s\": \"%s\": expected a string, number, boolean or list of "
                    "these, got %s",
-                   where, option, name,
+                   where, option, name->p,
                    lua_type(L, -1) == LUA_TNUMBER ? "NaN or infinity" : luaL_typename(L, -1));
     if (b->len > 0)
         sm_buf_addc(b, '&');
-    add_encoded(b, name, strlen(name), form);
+    add_encoded(b, name->p, name->n, form);
     sm_buf_addc(b, '=');
     add_encoded(b, value, n, form);
 }
@@ -96,22 +98,22 @@ void sm_http_pairs_read(lua_State *L, int idx, const char *where, const char *op
     if (!lua_istable(L, idx))
         luaL_error(L, "%s: option \"%s\": expected a table of names and values, got %s", where,
                    option, luaL_typename(L, idx));
-    const char **names = sm_http_names(L, idx, where, option, &n);
+    const sm_http_name *names = sm_http_names(L, idx, where, option, &n);
     sm_buf_reset(&call->scratch);
     for (size_t i = 0; i < n; i++) {
-        lua_pushstring(L, names[i]);
+        lua_pushlstring(L, names[i].p, names[i].n);
         if (lua_rawget(L, idx) == LUA_TTABLE) {
             lua_Unsigned len = lua_rawlen(L, -1);
             if (len > VALUES_MAX)
                 luaL_error(L, "%s: option \"%s\": \"%s\": more than %d values", where, option,
-                           names[i], VALUES_MAX);
+                           names[i].p, VALUES_MAX);
             for (lua_Unsigned k = 1; k <= len; k++) {
                 lua_rawgeti(L, -1, (lua_Integer)k);
-                add_pair(L, where, option, names[i], form, &call->scratch);
+                add_pair(L, where, option, &names[i], form, &call->scratch);
                 lua_pop(L, 1);
             }
         } else {
-            add_pair(L, where, option, names[i], form, &call->scratch);
+            add_pair(L, where, option, &names[i], form, &call->scratch);
         }
         lua_pop(L, 1);
     }
