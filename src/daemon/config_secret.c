@@ -85,7 +85,7 @@ static sm_rc from_source(const sm_conf *c, const json_t *source, sm_secret **out
     return sm_err_set(err, SM_INVALID, "it is not one of file, env, credential");
 }
 
-/* `secret "NAME"` in the configuration: a table {secret=NAME} that points into `secrets`. */
+/* `secret "NAME"` in the configuration: {"$secret": NAME}, which points into `secrets`. */
 static sm_rc from_reference(const sm_conf *c, const char *at, const char *name, sm_secret **out,
                             sm_err *err) {
     const json_t *source = json_object_get(json_object_get(c->table, "secrets"), name);
@@ -105,7 +105,7 @@ static sm_rc take(sm_conf *c, json_t *obj, const char *key, const char *at, sm_s
     if (!v || json_is_null(v))
         return SM_OK;
     sm_rc rc = SM_OK;
-    const char *reference = json_object_size(v) == 1 ? sm_json_str(v, "secret", NULL) : NULL;
+    const char *reference = json_object_size(v) == 1 ? sm_json_str(v, "$secret", NULL) : NULL;
     if (reference)
         rc = from_reference(c, at, reference, out, err);
     else if (!json_is_string(v))

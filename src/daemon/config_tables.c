@@ -52,11 +52,38 @@ static sm_rc check_id(sm_conf *c, const char *dotted, const char *id, sm_err *er
     return sm_conf_refuse(c, err, dotted, "%.*s: %s", (int)strcspn(dotted, "."), dotted, why.msg);
 }
 
+/* Does v hold what `secret "name"` gives? (The parser bounds the depth.) */
+static bool holds_secret(const json_t *v) {
+    const char *key;
+    json_t *member;
+    if (json_object_get(v, "$secret"))
+        return true;
+    for (size_t i = 0; i < json_array_size(v); i++)
+        if (holds_secret(json_array_get(v, i)))
+            return true;
+    json_object_foreach((json_t *)(uintptr_t)v, key, member) {
+        if (holds_secret(member))
+            return true;
+    }
+    return false;
+}
+
+/* Values for a script: shown, stored and registered, so no place for secrets. */
+static sm_rc check_values(const sm_conf *c, const char *dotted, const json_t *v, sm_err *err) {
+    const json_t *obj;
+    sm_rc rc = sm_conf_object(c, dotted, v, &obj, err);
+    if (rc == SM_OK && holds_secret(obj))
+        rc = sm_conf_refuse(c, err, dotted,
+                            "%s: a parameter is no place for a secret; grant \"secret:name\" and "
+                            "use selfmon.secret in the script",
+                            dotted);
+    return rc;
+}
+
 static sm_rc check_params(sm_conf *c, const char *dotted, const char *id, const json_t *v,
                           sm_err *err) {
-    const json_t *obj;
     sm_rc rc = check_id(c, dotted, id, err);
-    return rc == SM_OK ? sm_conf_object(c, dotted, v, &obj, err) : rc;
+    return rc == SM_OK ? check_values(c, dotted, v, err) : rc;
 }
 
 static sm_rc check_expression(sm_conf *c, const char *dotted, const char *id, const json_t *v,
@@ -90,7 +117,7 @@ static sm_rc check_schedule(sm_conf *c, const char *dotted, const char *id, cons
 static sm_rc check_instance(sm_conf *c, const char *at, const char *id, const char *name,
                             const json_t *v, sm_err *err) {
     static const char *const names[] = {"account", "schedule", "params"};
-    const json_t *obj, *params;
+    const json_t *obj;
     if (!sm_str_is_id_part(name, strlen(name)))
         return sm_conf_refuse(c, err, at,
                               "%s: the name of an instance is letters, digits, \"_\", \"-\" and "
@@ -117,7 +144,7 @@ static sm_rc check_instance(sm_conf *c, const char *at, const char *id, const ch
     free(key);
     key = sm_asprintf("%s.params", at);
     if (rc == SM_OK)
-        rc = sm_conf_object(c, key, json_object_get(obj, "params"), &params, err);
+        rc = check_values(c, key, json_object_get(obj, "params"), err);
     free(key);
     return rc;
 }

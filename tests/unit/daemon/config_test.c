@@ -43,7 +43,8 @@ static void clean_env(void) {
 
 static int make_place(void **state) {
     place *p = calloc(1, sizeof *p);
-    strcpy(p->dir, "/tmp/sm-config-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    snprintf(p->dir, sizeof p->dir, "%s/sm-config-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
     assert_non_null(mkdtemp(p->dir));
     assert_int_equal(chdir(p->dir), 0);
     snprintf(p->self, sizeof p->self, "%s/child", p->dir);
@@ -265,6 +266,9 @@ static const struct {
      "demo/example.run"},
     {"{\"params\":{\"a.run\":5}}", NULL,
      "selfmon.conf.lua: params.a.run: expected a table with names, got 5"},
+    {"{\"params\":{\"a.run\":{\"x\":[{\"$secret\":\"k\"}]}}}", NULL,
+     "selfmon.conf.lua: params.a.run: a parameter is no place for a secret; grant "
+     "\"secret:name\" and use selfmon.secret in the script"},
     {"{\"schedule\":{\"a.run\":\"every day\"}}", NULL, NULL},
     {"{\"schedule\":{\"a.run\":5}}", NULL,
      "selfmon.conf.lua: schedule.a.run: expected a schedule or a list of schedules, got 5"},
@@ -319,7 +323,7 @@ static const struct {
      "or set insecure = true (SELFMON_INSECURE_HTTP=1)"},
     {"{\"accounts\":{\"x\":{\"api_key\":5}}}", NULL,
      "selfmon.conf.lua: accounts.x.api_key: expected a text"},
-    {"{\"accounts\":{\"x\":{\"api_key\":{\"secret\":\"gone\"}}}}", NULL,
+    {"{\"accounts\":{\"x\":{\"api_key\":{\"$secret\":\"gone\"}}}}", NULL,
      "selfmon.conf.lua: accounts.x.api_key: there is no secret \"gone\" in secrets"},
     {"{\"accounts\":{\"x\":{\"report_via\":\"mail\"}}}", NULL,
      "selfmon.conf.lua: accounts.x.report_via: expected one of openway, report_event, datakit, "
@@ -620,7 +624,7 @@ static void secrets(void **state) {
     configure(".",
               "{\"secret\":\"association-secret\",\"secrets\":{\"k\":{\"file\":\"key\"}},"
               "\"accounts\":{\"default\":{\"node\":\"local\",\"api_key\":\"in-the-file-key\","
-              "\"secret_key\":{\"secret\":\"k\"}}}}",
+              "\"secret_key\":{\"$secret\":\"k\"}}}}",
               "{\"accounts.default\":4,\"secret\":2}");
     write_file("key", "key-from-file\n", 0600);
     setenv("SELFMON_API_KEY_ID", "wsak_environment", 1);
