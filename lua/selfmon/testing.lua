@@ -148,13 +148,14 @@ local function answer_to(request)
         copy.json, copy.body = nil, require "cjson".encode(answer.json)
         answer = copy
       end
+      if answer.error then return nil, answer.error, answer.code end
       return answer
     end
   end
   local message = ('unfaked request %s %s%s; add t.http("%s %s", {…})'):format(request.method, request.url,
     request.where and request.where ~= "" and " (" .. request.where .. ")" or "", request.method, request.url)
   state.unfaked[#state.unfaked + 1] = message
-  return nil, message
+  error(message, 0)
 end
 
 local function find_function(loaded, fn, id)

@@ -14,7 +14,8 @@ int sm_evalconf_main(int argc, char **argv);
 /* `selfmon-lua lua [-e CODE]… [SCRIPT|-] args…`: plain interpreter with the host's modules; argv[0]
  * is the word `lua`. */
 int sm_luacmd_main(int argc, char **argv);
-/* `selfmon-lua test [PATH…]`: busted inside; root is the inspections root (absolute). */
+/* `selfmon-lua test [PATH…]`: busted inside; root is the inspections root (absolute) for
+ * specs that do not lie below one; argv holds the arguments only, without the word `test`. */
 int sm_testcmd_main(const char *root, int argc, char **argv);
 /* Versions of Lua, libcurl and OpenSSL, one a line. */
 void sm_worker_versions(char *out, size_t cap);
