@@ -1,0 +1,31 @@
+/* internal: what the parts of the module selfmon.internal share (internal.c, internal_fake.c). */
+#pragma once
+#include "worker/fetch.h"
+#include "worker/script.h"
+#include <lua.h>
+
+/* One run inside a test; the memory of a userdata of the outer state, whose address is also the
+ * registry key of the fake HTTP function there. */
+typedef struct sm_trial {
+    lua_State *outer; /* the test's state */
+    sm_run run;
+    bool run_made; /* run is initialised */
+    sm_run_host host;
+    sm_snapshot snap;
+    char *text, *file, *display, *id; /* owned */
+    sm_text *libs;                    /* names and texts owned */
+    size_t n_libs;
+    json_t *events;  /* array of events with "id" */
+    json_t *machine; /* object of fake readings, or NULL: the real machine */
+    struct sm_trial_secret {
+        char *name;
+        sm_secret *secret;
+    } * secrets;
+    size_t n_secrets;
+    sm_loaded loaded;
+    sm_result result;
+} sm_trial;
+
+/* For sm_run_host.fetch with the trial as ctx: asks the fake function, redirects included. */
+void sm_internal_fetch(void *ctx, sm_run *run, const sm_fetch_req *reqs, sm_fetch_res *res,
+                       size_t n);
