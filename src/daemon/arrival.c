@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOG_MAX = 512 << 10, TEXT_MAX = 16 << 10 };
+enum { LOG_MAX = 512 << 10, TEXT_MAX = 256 << 10 };
 
 static sm_job *run_of(const sm_worker *w, const char *run_id) {
     sm_job *j = sm_map_get(&w->d->runs, run_id);

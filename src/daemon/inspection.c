@@ -226,7 +226,7 @@ static sm_rc make_one(making *m, sm_inspection **out, sm_err *err) {
     if (m->name)
         merge(&p->conf_params, json_object_get(m->cfg->params, p->id));
     merge(&p->conf_params, json_object_get(m->setup, "params"));
-    p->grants = sm_config_grants(m->cfg, m->base);
+    p->grants = sm_config_grants(m->cfg, p->id);
     set_limits(m, p);
     *out = p;
     p = NULL;

@@ -1,9 +1,10 @@
 /* pool: the worker processes: spawned early, reaped, replaced; and their going, however it comes.
  *
  * A worker is this executable with `--worker`, one end of a socket pair as its descriptor 3, a
- * process group of its own, an environment of nothing but PATH, and no other descriptor of ours. A
- * worker that dies before its hello delays the next one (exponentially, at most 30 s). Only own
- * pids are waited for. A worker's record lives until its poll handle is closed. Owned by the loop.
+ * process group of its own, PATH and the places of zone and CA files as its only environment, and
+ * no other descriptor of ours. A worker that dies before its hello delays the next one
+ * (exponentially, at most 30 s). Only own pids are waited for. A worker's record lives until its
+ * poll handle is closed. Owned by the loop.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -50,15 +51,33 @@ static void on_link_drained(void *ctx) {
     sm_placing_all(((sm_worker *)ctx)->d);
 }
 
+/* PATH, and what names files of the system; NULL-terminated, entries are freed with free_env. */
+static void make_env(char *env[5]) {
+    static const char *const names[] = {"TZDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"};
+    int n = 0;
+    env[n++] = sm_strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    for (size_t i = 0; i < SM_ARRAY_LEN(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value)
+            env[n++] = sm_asprintf("%s=%s", names[i], value);
+    }
+    env[n] = NULL;
+}
+
+static void free_env(char **env) {
+    for (; *env; env++)
+        free(*env);
+}
+
 static int wire_child(pid_t *pid, const char *self, int fd) {
-    static char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                NULL};
+    char *env[5];
     char flag[] = "--worker";
     char *name = sm_strdup(self);
     char *argv[] = {name, flag, NULL};
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t attr;
     sigset_t none, all;
+    make_env(env);
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawn_file_actions_init(&fa);
@@ -83,6 +102,7 @@ static int wire_child(pid_t *pid, const char *self, int fd) {
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&fa);
     free(name);
+    free_env(env);
     return rc;
 }
 
