@@ -39,7 +39,8 @@ typedef struct sm_err {
 sm_rc sm_err_set(sm_err *err, sm_rc code, const char *fmt, ...) SM_PRINTF(3, 4);
 /* As sm_err_set with SM_IO, appending ": " and strerror(errnum). ENOSPC and EDQUOT give SM_FULL. */
 sm_rc sm_err_sys(sm_err *err, int errnum, const char *fmt, ...) SM_PRINTF(3, 4);
-/* Puts "context: " before err's sentence, keeps its code, and returns it. */
+/* Puts "context: " before err's sentence, keeps its code, and returns it (SM_INTERNAL when err is
+ * NULL: a caller that may pass NULL returns its own code). */
 sm_rc sm_err_wrap(sm_err *err, const char *fmt, ...) SM_PRINTF(2, 3);
 /* Name of a code for logs: "invalid", "not_found", ... Static string. */
 const char *sm_rc_name(sm_rc rc);

@@ -16,8 +16,8 @@ sm_rc sm_fsx_read_beneath(int dirfd, const char *rel, size_t max, char **data, s
                           sm_err *err);
 /* Writes a new file beside path, fsyncs it, renames it over path, fsyncs the directory. */
 sm_rc sm_fsx_replace(const char *path, const void *p, size_t n, mode_t mode, sm_err *err);
-/* Creates the directory (not its parents) with mode 0700 if missing; refuses a link or one owned
- * by another user (unless we are root). */
+/* Creates the directory (not its parents) with mode 0700 if missing; refuses a link, one owned by
+ * another user (unless we are root) and one that everybody may write to. */
 sm_rc sm_fsx_private_dir(const char *path, sm_err *err);
 /* Reads a secret file: regular, owned by us or root, no permission for group or others unless on
  * tmpfs (where links inside the mount are followed too); else SM_DENIED with the cure (chmod 600).
@@ -41,8 +41,9 @@ typedef struct sm_fsx_entry {
 } sm_fsx_entry;
 
 /* Lists the files below root whose name ends in suffix, sorted by rel; hidden names (leading ".")
- * are skipped; links out of the root, FIFOs, devices, over-long paths and names that are not UTF-8
- * are told to `warn` (may be NULL) with one sentence and left out. SM_LIMIT above max_files. */
+ * are skipped; links to files and folders below the root are followed; folder loops, links out of
+ * the root, FIFOs, devices, over-long paths and names that are not UTF-8 are told to `warn` (may be
+ * NULL) with one sentence and left out. SM_LIMIT above max_files. */
 sm_rc sm_fsx_walk(const char *root, const char *suffix, size_t max_files, sm_fsx_entry **out,
                   size_t *n, void (*warn)(void *ctx, const char *sentence), void *ctx, sm_err *err);
 void sm_fsx_entries_free(sm_fsx_entry *e, size_t n);

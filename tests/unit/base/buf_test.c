@@ -31,6 +31,9 @@ static void test_ceiling(void **state) {
     sm_buf_init(&b, SIZE_MAX);
     assert_int_equal(sm_buf_adds(&b, "x"), SM_OK);
     assert_int_equal(sm_buf_add(&b, "x", SIZE_MAX - 1), SM_LIMIT);
+    sm_buf_reset(&b);
+    sm_buf_adds(&b, "x");
+    assert_int_equal(sm_buf_add(&b, "x", SIZE_MAX), SM_LIMIT); /* the sum would wrap to 0 */
     sm_buf_fini(&b);
 }
 

@@ -430,6 +430,30 @@ static void test_walk(void **state) {
     assert_int_equal(sm_fsx_walk("outside.lua", ".lua", 7, &e, &n, NULL, NULL, &err), SM_NOT_FOUND);
 }
 
+/* Root reads everything, so this is for the ordinary user of a build. */
+static void test_denied(void **state) {
+    (void)state;
+    if (geteuid() == 0) {
+        skip();
+    }
+    put("closed", "x");
+    assert_int_equal(mkdir("root", 0700), 0);
+    assert_int_equal(mkdir("root/d", 0700), 0);
+    put("root/d/x.lua", "x");
+    assert_int_equal(chmod("closed", 0), 0);
+    assert_int_equal(chmod("root/d", 0), 0);
+    expect_read("closed", 100, SM_DENIED, NULL);
+    sm_fsx_entry *e;
+    size_t n;
+    int warned = 0;
+    warnings[0] = '\0';
+    assert_int_equal(sm_fsx_walk("root", ".lua", 100, &e, &n, collect, &warned, NULL), SM_OK);
+    assert_int_equal(n, 0);
+    assert_non_null(strstr(warnings, "d is a folder that cannot be read"));
+    sm_fsx_entries_free(e, n);
+    assert_int_equal(chmod("root/d", 0700), 0);
+}
+
 static void test_walk_deep(void **state) {
     assert_int_equal(mkdir("root", 0700), 0);
     assert_int_equal(chdir("root"), 0);
@@ -457,6 +481,7 @@ int main(void) {
         IN_DIR(test_read),        IN_DIR(test_beneath), IN_DIR(test_replace),
         IN_DIR(test_private_dir), IN_DIR(test_secret),  IN_DIR(test_secret_on_tmpfs),
         IN_DIR(test_paths),       IN_DIR(test_walk),    IN_DIR(test_walk_deep),
+        IN_DIR(test_denied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
