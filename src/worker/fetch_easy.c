@@ -151,6 +151,7 @@ static int on_request(void *arg, char *remote, char *local, int remote_port, int
         return CURL_PREREQFUNC_ABORT;
     /* One of several addresses may have been refused before another was connected to. */
     t->why_code = NULL;
+    t->asked = true;
     return CURL_PREREQFUNC_OK;
 }
 
@@ -355,6 +356,7 @@ bool sm_transfer_prepare(sm_transfer *t, int64_t now_ns) {
     t->header_bytes = 0;
     t->status = 0;
     t->headers_done = false;
+    t->asked = false;
     t->why_code = NULL;
     t->verify_error = X509_V_OK;
     t->hop_ns = now_ns;

@@ -28,6 +28,8 @@ typedef struct sm_transfer {
     int status;          /* of the last status line */
     bool headers_done;   /* the block of a final answer is complete: what follows are trailers */
 
+    bool asked; /* a connection is up and the request goes out */
+
     const char *why_code; /* set by a callback that stopped the transfer; static */
     char why[512];
     int verify_error; /* X509_V_…: first failure seen by the verify callback */

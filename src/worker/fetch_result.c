@@ -72,13 +72,13 @@ static void fail_timeout(sm_transfer *t) {
     const char *doing = "the answer was not complete";
     char text[160];
     double waited = (double)(sm_mono_ns() - t->start_ns) / (double)SM_NS_PER_S;
-    if (seconds_of(t->easy, CURLINFO_NAMELOOKUP_TIME_T) <= 0)
+    if (!t->asked && seconds_of(t->easy, CURLINFO_NAMELOOKUP_TIME_T) <= 0)
         doing = "its name was not resolved";
-    else if (seconds_of(t->easy, CURLINFO_CONNECT_TIME_T) <= 0)
+    else if (!t->asked && seconds_of(t->easy, CURLINFO_CONNECT_TIME_T) <= 0)
         doing = "no connection came up";
-    else if (t->url.https && seconds_of(t->easy, CURLINFO_APPCONNECT_TIME_T) <= 0)
+    else if (!t->asked)
         doing = "the TLS handshake did not end";
-    else if (seconds_of(t->easy, CURLINFO_STARTTRANSFER_TIME_T) <= 0)
+    else if (t->status == 0)
         doing = "no answer came";
     if (strncmp(t->detail, "Operation too slow", 18) == 0)
         snprintf(text, sizeof(text),

@@ -162,6 +162,14 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, data, [("Content-Type", "application/json")])
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def handle_error(self, request, client_address):
+        pass  # a client that left is no news here
+
+
 def leave_with_parent():
     parent = os.getppid()
     while os.getppid() == parent:
@@ -176,9 +184,7 @@ def main():
     options.add_argument("--cert")
     options.add_argument("--key")
     given = options.parse_args()
-    ThreadingHTTPServer.request_queue_size = 512
-    server = ThreadingHTTPServer((given.host, given.port), Handler)
-    server.daemon_threads = True
+    server = Server((given.host, given.port), Handler)
     if given.cert:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(given.cert, given.key)
