@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -486,6 +487,10 @@ int main(void) {
         cmocka_unit_test(test_no_worker),        cmocka_unit_test(test_loads),
         cmocka_unit_test(test_random_kills),     cmocka_unit_test(test_many_deaths),
     };
+    setenv("SELFMON_API_KEY", "must not reach a worker", 1);
+    int leak = open("/dev/null", O_RDONLY); /* without O_CLOEXEC: must not reach one either */
+    if (leak < 0)
+        return 1;
     sm_log_setup(SM_LOG_ERROR, false, false); /* deaths are the point here */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
