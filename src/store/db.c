@@ -48,10 +48,14 @@ static void disconnect(sm_core *c, bool keep_wal) {
 }
 
 static sm_rc settings(sm_core *c, sm_err *err) {
-    /* auto_vacuum counts only before the first page is written: retention gives room back. */
-    static const char *const first[] = {
-        "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON",
-        "PRAGMA trusted_schema = OFF", "PRAGMA temp_store = MEMORY"};
+    static const char *const first[] = {"PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON",
+                                        "PRAGMA trusted_schema = OFF",
+                                        "PRAGMA temp_store = MEMORY"};
+    /* Counts only before the first page is written (and would write one after it): with it
+     * retention can give room back to the file system. */
+    if (c->schema == 0 &&
+        sqlite3_exec(c->h, "PRAGMA auto_vacuum = INCREMENTAL", NULL, NULL, NULL) != SQLITE_OK)
+        return sm_sql_fail(c, err, "auto_vacuum");
     sm_rc rc;
     for (size_t i = 0; i < SM_ARRAY_LEN(first); i++) {
         if (sqlite3_exec(c->h, first[i], NULL, NULL, NULL) != SQLITE_OK)
@@ -153,7 +157,7 @@ static sm_rc try_open(sm_core *c, bool *aside, sm_err *err) {
     *aside = false;
     sm_rc rc = SM_OK;
     if (!c->read_only && !sm_fsx_exists(c->path) && sm_place_has_wal(c->path))
-        rc = sm_place_aside(c->path, "its journal was found without it", err);
+        rc = sm_place_aside(c->path, "a journal was found without its database", err);
     if (rc == SM_OK)
         rc = sm_place_check(c->path, !c->read_only, &made, err);
     if (rc != SM_OK)

@@ -78,9 +78,9 @@ static void fail_writers(sm_request **reqs, size_t n, const sm_err *err) {
 static void break_off(sm_core *c, sm_err *err) {
     c->broken = true;
     sm_err_set(err, SM_IO,
-               "the database %s: fsync failed: %s; what was written since is not certain and "
-               "nothing more is accepted until the program is started again",
-               c->path, strerror(c->failed_errno));
+               "the database %s: fsync failed (%s); nothing more is accepted until the program is "
+               "started again",
+               c->path, c->failed_errno != 0 ? strerror(c->failed_errno) : "I/O error");
     sm_log(SM_LOG_ERROR, "%s", err->msg);
 }
 

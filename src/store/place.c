@@ -104,12 +104,18 @@ sm_rc sm_place_aside(const char *path, const char *why, sm_err *err) {
     /* The database first: a -wal left behind by a kill in between is found alone at the next
      * start and follows. The names keep the pair together, so that sqlite3 opens both. */
     static const char *const tails[] = {"", "-wal", "-shm"};
-    char stamp[32];
-    sm_time_rfc3339(sm_wall_ns(), false, stamp);
+    char text[32], stamp[32];
+    sm_time_rfc3339(sm_wall_ns(), false, text);
+    size_t n = 0;
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p != '-' && *p != ':')
+            stamp[n++] = *p;
+    }
+    stamp[n] = '\0';
     char *base = sm_asprintf("%s.corrupt.%s", path, stamp);
-    for (int n = 2; sm_fsx_exists(base); n++) {
+    for (int k = 2; sm_fsx_exists(base); k++) {
         free(base);
-        base = sm_asprintf("%s.corrupt.%s.%d", path, stamp, n);
+        base = sm_asprintf("%s.corrupt.%s.%d", path, stamp, k);
     }
     char *dir = sm_fsx_dirname(path);
     sm_rc rc = SM_OK;
@@ -125,9 +131,9 @@ sm_rc sm_place_aside(const char *path, const char *why, sm_err *err) {
         rc = sync_dir(dir, err);
     if (rc == SM_OK)
         sm_log(SM_LOG_ERROR,
-               "the database %s is corrupt (%s): it was moved aside as %s and a new "
-               "one is begun; undelivered events may still be in it",
-               path, why, base);
+               "%s: it was moved aside as %s and a new one is begun; events that were not "
+               "delivered may still be in it",
+               why, base);
     free(dir);
     free(base);
     return rc;

@@ -101,7 +101,7 @@ bool sm_arg_is_glob(const char *id);
 /* Refuses links, other things than regular files and network file systems; makes the file (0600)
  * when it is missing and `create`; *made tells. SM_NOT_FOUND when missing and not `create`. */
 sm_rc sm_place_check(const char *path, bool create, bool *made, sm_err *err);
-/* Renames file, -wal and -shm to `*.corrupt.<time>` and logs `why`. */
+/* Renames file, -wal and -shm to `*.corrupt.<time>` and logs the sentence `why`. */
 sm_rc sm_place_aside(const char *path, const char *why, sm_err *err);
 /* Bytes that the owner of the daemon may still use on the file system. */
 sm_rc sm_place_free(int dirfd, int64_t *out, sm_err *err);
