@@ -167,6 +167,17 @@ local function find_function(loaded, fn, id)
   error(("t.run: %s registers no function %s; it has %s"):format(id:match "^(.*)%.", fn, table.concat(names, ", ")), 3)
 end
 
+local function check_names(schema, params, id)
+  local known = {}
+  for i, p in ipairs(schema) do known[i], known[p.name] = p.name, true end
+  for name in pairs(params) do
+    if not known[name] then
+      error(("t.run: %s has no parameter %s; it has %s"):format(id, quote(name),
+        known[1] and table.concat(known, ", ") or "none"), 3)
+    end
+  end
+end
+
 --- Runs an inspection once, now, with parameters as the platform would send them. Answers
 --- { outcome=, error=, traceback=, events=, log=, seconds=, peak= }. `opts` may have grants, secrets and ctx.
 function M.run(id, params, opts)
@@ -184,13 +195,14 @@ function M.run(id, params, opts)
   local run_opts = { file = file, libs = libs_of(root), machine = state.machine, http = answer_to }
   for key, value in pairs(opts or {}) do run_opts[key] = value end
 
-  local loaded = internal.load(text, file, run_opts)
-  if loaded.error then error(loaded.error, 2) end
+  local loaded
+  loaded, err = internal.load(text, run_opts)
+  if not loaded then error(err, 2) end
   local spec = find_function(loaded, fn, id)
-  local values, notes
-  values, err, notes = internal.resolve(spec.params, params or {})
+  check_names(spec.params, params or {}, id)
+  local values
+  values, err = internal.resolve(spec.params, params or {})
   if not values then return { outcome = "bad_params", error = err, events = {}, log = "", seconds = 0, peak = 0 } end
-  if notes and notes[1] then error(("t.run: %s: %s"):format(id, notes[1]), 2) end
   run_opts.timeout = run_opts.timeout or spec.timeout
 
   state.unfaked = {}
