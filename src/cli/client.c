@@ -43,10 +43,10 @@ static int dial(const char *state_dir) {
 
 /* Direct: lock and open. */
 static sm_rc open_direct(sm_client *l, const sm_config *config, sm_err *err) {
-    if (sm_statedir_take_existing(config->state_dir, "reader", &l->dir, err) != SM_OK)
-        return err->code;
+    sm_rc rc = sm_statedir_take_existing(config->state_dir, "reader", &l->dir, err);
+    if (rc != SM_OK)
+        return rc;
     char *path = sm_statedir_file(config->state_dir, "selfmon.db");
-    sm_rc rc = SM_OK;
     if (!sm_fsx_exists(path))
         rc = sm_err_set(err, SM_NOT_FOUND, "no store in %s", config->state_dir);
     sm_store_options options = {.path = path,

@@ -19,6 +19,7 @@ struct sm_runner {
     sm_runner_options o;
     char *node;
     size_t active;
+    bool stopping; /* nothing goes to the dispatcher any more */
 };
 
 typedef struct job {
@@ -159,20 +160,20 @@ static void closed(void *ctx, const sm_intake_run *seen) {
     record(ctx, seen);
 }
 
+static void replace(char **at, const char *text) {
+    free(*at);
+    *at = text ? sm_strdup(text) : NULL;
+}
+
 /* Ends an attempt that never reached a worker. */
 static void end_without_run(job *j, const char *outcome, const char *error) {
-    j->outcome = sm_strdup(outcome);
-    j->error = error ? sm_strdup(error) : NULL;
-    if (!j->run_id[0])
+    replace(&j->outcome, outcome);
+    replace(&j->error, error);
+    if (!j->run_id[0] || j->attempt > 1)
         sm_id_new(sm_wall_ns(), j->run_id);
     sm_intake_run nothing = {0};
     nothing.kept = NULL;
     record(j, &nothing);
-}
-
-static void replace(char **at, const char *text) {
-    free(*at);
-    *at = text ? sm_strdup(text) : NULL;
 }
 
 static void ended(void *ctx, const sm_run_end *end) {
@@ -216,6 +217,10 @@ static json_t *run_ctx(const job *j) {
 
 static void dispatch(job *j) {
     sm_runner *r = j->runner;
+    if (r->stopping) {
+        end_without_run(j, "cancelled", "the program is stopping");
+        return;
+    }
     sm_id_new(sm_wall_ns(), j->run_id);
     if (r->o.store) {
         json_t *args = json_pack(
@@ -301,6 +306,10 @@ void sm_runner_record(sm_runner *r, sm_inspection *inspection, int64_t slot, con
                .notes = json_array()};
     r->active++;
     end_without_run(j, outcome, sentence);
+}
+
+void sm_runner_stop(sm_runner *r) {
+    r->stopping = true;
 }
 
 size_t sm_runner_active(const sm_runner *r) {

@@ -45,6 +45,8 @@ void sm_runner_start(sm_runner *r, const sm_run_want *want);
 /* Records a due run that did not start: outcome "skipped" or "missed" with its sentence. */
 void sm_runner_record(sm_runner *r, sm_inspection *inspection, int64_t slot, const char *trigger,
                       const char *outcome, const char *sentence);
+/* From now on a run that has not reached the dispatcher ends as cancelled. */
+void sm_runner_stop(sm_runner *r);
 /* Runs that have not reported their end. */
 size_t sm_runner_active(const sm_runner *r);
 void sm_runner_free(sm_runner *r);

@@ -56,9 +56,11 @@ out:
 
 sm_rc sm_statedir_take(const char *path, const char *what, sm_statedir *out, sm_err *err) {
     *out = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
-    if (sm_fsx_private_dir(path, err) != SM_OK)
-        return sm_err_wrap(err, "state directory");
-    return take(path, what, out, err);
+    sm_rc rc = sm_fsx_private_dir(path, err);
+    if (rc == SM_OK)
+        return take(path, what, out, err);
+    sm_err_wrap(err, "state directory");
+    return rc;
 }
 
 sm_rc sm_statedir_take_existing(const char *path, const char *what, sm_statedir *out, sm_err *err) {

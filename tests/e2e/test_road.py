@@ -13,7 +13,7 @@ def test_first_run_shows_what_it_did():
         d = p.daemon()
         d.wait_line("selfmon-lua", "node local")
         d.wait_line("loaded 1 inspection in")
-        line = d.wait_line("demo/hello.run")
+        line = d.wait_line("demo/hello.run", "event")
         assert " ok " in line and "1 event" in line and "warning" in line, line
         assert "Disk is nearly full" in line, line
         assert d.stop() == 0, d.err
@@ -85,7 +85,7 @@ def test_parameters_through_a_running_daemon():
 monitor{ title = "T", schedule = "@every 1s", params = { word = "first" } }
 function run(params) print(params.word) end''')
         d = p.daemon()
-        d.wait_line("tick.run")
+        d.wait_line("ok", "tick.run")
         assert p.run("local", "set", "tick.run", "word=second").code == 0
         wait_for(lambda: any(line["text"] == "second" for r in p.runs("--log") for line in r["log"]),
                  "a run with the new parameter")
@@ -138,7 +138,7 @@ def test_changed_script_runs_without_restart():
     with project() as p:
         p.script("t.lua", simple('  print("one")', schedule="@every 1s"))
         d = p.daemon()
-        d.wait_line("t.run")
+        d.wait_line("ok", "t.run")
         p.script("t.lua", simple('  print("two")', schedule="@every 1s"))
         said = lambda word: any(line["text"] == word for r in p.runs("--log") for line in r["log"])
         wait_for(lambda: said("two"), "the new text")
@@ -159,7 +159,7 @@ def test_readers_and_once_beside_a_daemon():
     with project() as p:
         p.script("a.lua", simple(report()))
         d = p.daemon()
-        d.wait_line("a.run")
+        d.wait_line("ok", "a.run")
         done = p.once("--json")
         assert done.code == 0 and done.json()[0]["outcome"] == "ok", done
         assert len(p.events()) == 2

@@ -20,7 +20,7 @@ def test_configured_secret_is_nowhere():
         p.script("a.lua", 'monitor{ title = "x", schedule = "@every 1s" }\nfunction run()\n'
                           '  print(require "cjson".encode({ 1 }))\n' + report() + "\nend")
         d = p.daemon("-v", "inspections/", env={"SHOP": SECRETS["env"]})
-        d.wait_line("a.run")
+        d.wait_line("ok", "a.run")
         shown = [p.run(*args, env={"SHOP": SECRETS["env"]}) for args in
                  (("list", "--json"), ("events", "--json"), ("runs", "--log", "--json"), ("key", "a.run"))]
         process_text = b""
@@ -88,7 +88,7 @@ def test_unreadable_by_others():
         old = os.umask(0)
         try:
             d = p.daemon()
-            d.wait_line("a.run")
+            d.wait_line("ok", "a.run")
             modes = {f.name: oct(f.lstat().st_mode & 0o777) for f in (p.dir / ".selfmon").iterdir()}
             assert all(mode in ("0o600", "0o700") for mode in modes.values()), modes
             assert wait_for(lambda: "control.sock" in modes, "the socket")
