@@ -137,8 +137,9 @@ void sm_run_log(lua_State *L, const char *level, const char *text, size_t n) {
 
 /* A size as people write it: "32 MiB", "31.9 MiB", "256 KiB". */
 static void size_text(size_t n, char *out, size_t cap) {
-    const char *unit = n >= (size_t)1 << 20 ? "MiB" : "KiB";
-    double v = (double)n / (n >= (size_t)1 << 20 ? 1048576.0 : 1024.0);
+    bool mib = (double)n >= 1048576.0 - 52; /* what rounds to 1024 KiB is 1 MiB */
+    const char *unit = mib ? "MiB" : "KiB";
+    double v = (double)n / (mib ? 1048576.0 : 1024.0);
     double tenths = (double)(int64_t)(v * 10 + 0.5) / 10;
     snprintf(out, cap, tenths == (double)(int64_t)tenths ? "%.0f %s" : "%.1f %s", tenths, unit);
 }

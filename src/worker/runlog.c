@@ -40,8 +40,28 @@ static void make_room(sm_runlog *l, size_t n) {
     sm_buf_consume(&l->tail, cut);
 }
 
+/* The text of a line: control bytes escaped but tabs, which print puts between its arguments.
+ * malloc'd. */
+static char *clean_text(const char *p, size_t n) {
+    sm_buf out;
+    sm_buf_init(&out, 2 * SM_RUNLOG_LINE);
+    while (!out.failed && out.len < SM_RUNLOG_LINE) {
+        const char *tab = memchr(p, '\t', n);
+        size_t len = tab ? (size_t)(tab - p) : n;
+        char *part = sm_str_printable(p, len, SM_RUNLOG_LINE - out.len);
+        sm_buf_adds(&out, part);
+        free(part);
+        if (!tab)
+            break;
+        sm_buf_addc(&out, '\t');
+        p += len + 1;
+        n -= len + 1;
+    }
+    return sm_buf_take(&out, NULL);
+}
+
 void sm_runlog_add(sm_runlog *l, const char *level, const char *text, size_t n) {
-    char *clean = sm_str_printable(text, n, SM_RUNLOG_LINE);
+    char *clean = clean_text(text, n);
     int64_t ms = (sm_mono_ns() - l->started_ns) / SM_NS_PER_MS;
     char *line = sm_asprintf("%lld\t%s\t%s\n", (long long)(ms < 0 ? 0 : ms), level, clean);
     size_t len = strlen(line);

@@ -38,6 +38,9 @@ static void clear_environment(void) {
         const char *value = getenv(keep[i]);
         values[i] = value ? sm_strdup(value) : NULL;
     }
+    /* Also where /proc/PID/environ reads it. */
+    for (char **e = environ; e && *e; e++)
+        explicit_bzero(*e, strlen(*e));
     clearenv();
     for (size_t i = 0; i < SM_ARRAY_LEN(keep); i++) {
         if (values[i])

@@ -22,7 +22,8 @@ static void lines(void **state) {
         {"plain", "print", "hello", 5, "\tprint\thello\n"},
         {"empty", "info", "", 0, "\tinfo\t\n"},
         {"newline cannot forge a line", "print", "a\n0\terror\tb", 11,
-         "\tprint\ta\\n0\\terror\\tb\n"},
+         "\tprint\ta\\n0\terror\tb\n"},
+        {"tabs stay", "print", "a\tb\t", 4, "\tprint\ta\tb\t\n"},
         {"escape", "warn", "\033[2J", 4, "\twarn\t\\x1b[2J\n"},
         {"NUL", "note", "a\0b", 3, "\tnote\ta\\x00b\n"},
         {"bad UTF-8", "debug", "\377", 1, "\tdebug\t\xEF\xBF\xBD\n"},
@@ -69,6 +70,20 @@ static void head_and_tail(void **state) {
     sm_runlog_fini(&l);
 }
 
+/* Text of nothing but tabs has a ceiling too. */
+static void tabs_are_cut(void **state) {
+    (void)state;
+    sm_runlog l;
+    size_t n;
+    char tabs[3 * SM_RUNLOG_LINE];
+    memset(tabs, '\t', sizeof tabs);
+    sm_runlog_init(&l, sm_mono_ns());
+    sm_runlog_add(&l, "print", tabs, sizeof tabs);
+    free(sm_runlog_text(&l, &n));
+    assert_true(n < SM_RUNLOG_LINE + 64);
+    sm_runlog_fini(&l);
+}
+
 static void long_line_is_cut(void **state) {
     (void)state;
     sm_runlog l;
@@ -105,6 +120,7 @@ int main(void) {
         cmocka_unit_test(lines),
         cmocka_unit_test(head_and_tail),
         cmocka_unit_test(long_line_is_cut),
+        cmocka_unit_test(tabs_are_cut),
         cmocka_unit_test(secrets_are_masked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
