@@ -300,8 +300,9 @@ static void bury(sm_worker *w, int status) {
     if (w->next)
         w->next->prev = w->prev;
     if (!asked && !d->stopping && w->hello)
-        sm_log(SM_LOG_WARN, "worker %d: %s; %d %s lost", (int)w->pid,
-               how + strlen("its worker process "), w->jobs.n, w->jobs.n == 1 ? "job" : "jobs");
+        sm_log(w->why[0] && w->jobs.n == 0 ? SM_LOG_DEBUG : SM_LOG_WARN,
+               "worker %d: %s; %d %s lost", (int)w->pid, how + strlen("its worker process "),
+               w->jobs.n, w->jobs.n == 1 ? "job" : "jobs");
     if (!asked && !d->stopping && !w->hello)
         note_failed_start(d, how);
     sm_pool_fill(d);
