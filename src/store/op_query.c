@@ -78,7 +78,7 @@ static sm_rc collect(sm_core *c, const char *sql, const filter *f, const field *
 
 sm_rc sm_op_query_events(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     static const char one[] = EVENT_COLUMNS
-        "FROM (SELECT seq, at_ns FROM events INDEXED BY events_id WHERE at_ns >= ?1" ONE_ID
+        "FROM (SELECT seq, at_ns FROM events INDEXED BY events_at WHERE at_ns >= ?1" ONE_ID
             EVENT_TAIL;
     static const char any[] = EVENT_COLUMNS
         "FROM (SELECT seq, at_ns FROM events INDEXED BY events_at WHERE at_ns >= ?1" ANY_ID

@@ -74,7 +74,7 @@ static void woken(void *ctx) {
 }
 
 static void drain_until(sm_store *s, size_t left) {
-    for (int i = 0; i < 2000 && sm_store_pending(s) > left; i++) {
+    for (int i = 0; i < 60000 && sm_store_pending(s) > left; i++) {
         sm_store_drain(s);
         usleep(1000);
     }
