@@ -12,10 +12,15 @@
 #include "worker/jsoncodec.h"
 #include "worker/modules.h"
 #include "worker/run.h"
+#include "worker/vm.h"
 #include <lauxlib.h>
 #include <jansson.h>
 #include <lua-cjson.h>
 #include <string.h>
+
+/* Heap that decode may take beyond the run's limit for the time of one call: per value at most
+ * VALUE_BYTES (slot, doubled while a table grows, and short strings). */
+enum { VALUE_BYTES = 256, HEADROOM = 64 << 20, HEADROOM_LEAST = 64 << 10 };
 
 const char sm_jsoncodec_empty_array = 0;
 const char sm_jsoncodec_array_mt = 0;
@@ -65,23 +70,42 @@ static int give_up(lua_State *L, const char *function, const sm_err *err) {
     return luaL_error(L, "cjson.%s: %s", function, err->msg);
 }
 
-/* Calls the bare function `name` with the value at the top; its result replaces that. What it
- * raises becomes err, but a stop of the run or the end of memory is raised on. [-1, +1, e] */
-static sm_rc call_bare(lua_State *L, const char *name, sm_err *err) {
-    lua_getfield(L, lua_upvalueindex(2), name);
-    lua_insert(L, -2);
-    int status = lua_pcall(L, 1, 1, 0);
+/* What a pcall of lua-cjson gave, as a code: a stop of the run or the end of memory is raised on.
+ * [-0, +0, e] */
+static sm_rc outcome(lua_State *L, int status, sm_err *err) {
     if (status == LUA_OK) {
         return SM_OK;
     }
-    if (sm_run_of(L)) {
-        sm_run_check(L);
-    }
+    sm_run_check(L);
     if (status != LUA_ERRRUN) {
         lua_error(L);
     }
     const char *text = lua_tostring(L, -1);
-    return sm_err_set(err, SM_INVALID, "%s", text ? text : "not encodable");
+    return sm_err_set(err, SM_INVALID, "%s", text ? text : "lua-cjson refuses it");
+}
+
+/* Replaces the value at the top by its text. [-1, +1, e] */
+static sm_rc encode_bare(lua_State *L, sm_err *err) {
+    lua_getfield(L, lua_upvalueindex(2), "encode");
+    lua_insert(L, -2);
+    return outcome(L, lua_pcall(L, 1, 1, 0), err);
+}
+
+/* Pushes the value of the text at index 1. lua-cjson 2.1.0 loses a buffer when Lua's memory ends
+ * inside it, so that is kept from happening: a text that cannot fit stops the run before, and while
+ * it is read the limit is raised, to be checked again afterwards. [-0, +1, e] */
+static sm_rc decode_bare(lua_State *L, const sm_jsonscan *scan, sm_err *err) {
+    sm_run *run = sm_run_of(L);
+    size_t limit = run->limits.memory;
+    size_t head = scan->least + scan->values * VALUE_BYTES;
+    sm_vm_room(L, scan->least / 2); /* it asks for twice as much */
+    lua_getfield(L, lua_upvalueindex(2), "decode");
+    lua_pushvalue(L, 1);
+    run->limits.memory = limit + (head < HEADROOM ? head + HEADROOM_LEAST : HEADROOM);
+    int status = lua_pcall(L, 1, 1, 0);
+    run->limits.memory = limit;
+    sm_vm_room(L, 0);
+    return outcome(L, status, err);
 }
 
 static int cjson_encode(lua_State *L) {
@@ -94,7 +118,7 @@ static int cjson_encode(lua_State *L) {
         return give_up(L, "encode", &err);
     }
     if (!own) {
-        return call_bare(L, "encode", &err) == SM_OK ? 1 : give_up(L, "encode", &err);
+        return encode_bare(L, &err) == SM_OK ? 1 : give_up(L, "encode", &err);
     }
     holder *h = holder_push(L);
     lua_insert(L, 1);
@@ -179,8 +203,7 @@ static int cjson_decode(lua_State *L) {
     if (rc == SM_OK && scan.wide && !c->bare_exact) {
         rc = decode_wide(L, p, n, scan.huge, &err);
     } else if (rc == SM_OK) {
-        lua_pushvalue(L, 1);
-        rc = call_bare(L, "decode", &err);
+        rc = decode_bare(L, &scan, &err);
     }
     if (rc == SM_OK) {
         rc = sm_jsonwalk_integers(L, &err);

@@ -60,6 +60,7 @@ typedef struct sm_jsonscan {
     bool wide; /* has an integer of 16 or more digits: jansson must read it */
     bool huge; /* has an integer beyond 64 bits, which must be written as a float first */
     size_t values;
+    size_t least; /* bytes of Lua heap that the value takes at least */
 } sm_jsonscan;
 /* Checks a text before it is parsed: size, UTF-8, control bytes in strings, spelling of numbers,
  * depth, number of values. What else is wrong is the parser's to say. */

@@ -9,6 +9,10 @@
 #include "base/str.h"
 #include <string.h>
 
+/* Lower bounds of what Lua 5.4 needs: a table, a slot in one; strings up to LONG_STRING are shared.
+ */
+enum { TABLE_BYTES = 56, SLOT_BYTES = 16, LONG_STRING = 40 };
+
 static bool digit(char c) {
     return c >= '0' && c <= '9';
 }
@@ -114,6 +118,7 @@ sm_rc sm_jsonscan_text(const char *p, size_t n, int depth, sm_jsonscan *out, sm_
             if (l == 0) {
                 return SM_INVALID;
             }
+            out->least += l > LONG_STRING + 2 ? l : 0;
             i += l;
         } else if (c == '-' || digit(c)) {
             bool whole;
@@ -128,6 +133,7 @@ sm_rc sm_jsonscan_text(const char *p, size_t n, int depth, sm_jsonscan *out, sm_
             i += l;
         } else if (c == '[' || c == '{') {
             out->values++;
+            out->least += TABLE_BYTES;
             if (++level > depth) {
                 return sm_err_set(err, SM_LIMIT, "character %zu: more than %d levels deep", i + 1,
                                   depth);
@@ -138,6 +144,7 @@ sm_rc sm_jsonscan_text(const char *p, size_t n, int depth, sm_jsonscan *out, sm_
             i++;
         } else if (c == ',') {
             out->values++;
+            out->least += SLOT_BYTES;
             i++;
         } else if ((unsigned char)c >= 0x80 && sm_utf8_len(p + i, n - i) == 0) {
             return sm_err_set(err, SM_INVALID, "character %zu: not valid UTF-8 (byte 0x%02x)",

@@ -216,3 +216,27 @@ describe("both ways", function()
     end
   end)
 end)
+
+describe("a run's memory limit", function()
+  local internal = require "selfmon.internal"
+  local function run(body)
+    return internal.run(([[
+      local cjson = require "cjson"
+      monitor{ title = "m" }
+      function run() %s end
+    ]]):format(body), "run", {}, { file = "m.lua", memory = 2 << 20 })
+  end
+
+  for name, body in pairs {
+    ["decode by jansson"] = [[cjson.decode("[1234567890123456789" .. (",1"):rep(300000) .. "]")]],
+    ["decode, caught"] = [[pcall(cjson.decode, "[1234567890123456789" .. (",{}"):rep(100000) .. "]") print "on"]],
+    ["decode by the safe flavour"] = [[require "cjson.safe".decode("[1" .. (",[]"):rep(100000) .. "]")]],
+    ["encode by the own writer"] = [[local s = ("x"):rep(500000) cjson.encode{ cjson.empty_array, s, s, s, s }]],
+  } do
+    it("ends it: " .. name, function()
+      local r = run(body)
+      assert.are.equal("limit", r.outcome, r.error)
+      assert.are.equal("", r.log)
+    end)
+  end
+end)
