@@ -55,6 +55,8 @@ void sm_cli_json(const json_t *j); /* one document and a newline on standard out
 void sm_cli_run_line(FILE *to, bool color, int id_width, const json_t *report);
 /* Its log: `id: text`, warnings with their level; debug lines when verbose. */
 void sm_cli_run_log(FILE *to, const json_t *report, bool verbose);
+/* Text safe for a terminal, tabs as blanks, at most max bytes. Caller frees. */
+char *sm_cli_text(const char *text, size_t max);
 /* Path as a person would type it: relative when below the current directory. Caller frees. */
 char *sm_cli_path(const char *path);
 

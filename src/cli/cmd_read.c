@@ -65,7 +65,7 @@ static int read_rows(const sm_args *a, const char *name, json_t **rows) {
 }
 
 static void cell(const char *text, int width) {
-    char *shown = sm_str_printable(text, strlen(text), 300);
+    char *shown = sm_cli_text(text, 2000);
     int pad = width - (int)sm_utf8_count(shown, strlen(shown));
     printf("%s%*s", shown, pad > 0 ? pad : 0, "");
     free(shown);

@@ -116,6 +116,15 @@ void sm_cli_run_line(FILE *to, bool color, int id_width, const json_t *report) {
     fflush(to);
 }
 
+char *sm_cli_text(const char *text, size_t max) {
+    char *copy = sm_strdup(text);
+    for (char *tab = copy; (tab = strchr(tab, '\t'));)
+        *tab = ' ';
+    char *shown = sm_str_printable(copy, strlen(copy), max);
+    free(copy);
+    return shown;
+}
+
 void sm_cli_run_log(FILE *to, const json_t *report, bool verbose) {
     size_t i;
     json_t *line;
@@ -125,7 +134,7 @@ void sm_cli_run_log(FILE *to, const json_t *report, bool verbose) {
         const char *text = sm_json_str(line, "text", "");
         if (strcmp(level, "debug") == 0 && !verbose)
             continue;
-        char *shown = sm_str_printable(text, strlen(text), 8192);
+        char *shown = sm_cli_text(text, 8192);
         if (strcmp(level, "print") == 0 || strcmp(level, "info") == 0)
             fprintf(to, "%s: %s\n", id, shown);
         else

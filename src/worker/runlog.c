@@ -26,6 +26,8 @@ void sm_runlog_fini(sm_runlog *l) {
     sm_buf_fini(&l->tail);
 }
 
+enum { SPLIT_MAX = 200 }; /* lines of one text that become records of their own */
+
 /* Drops whole lines from the front of the tail until n more bytes fit. */
 static void make_room(sm_runlog *l, size_t n) {
     size_t cut = 0;
@@ -60,7 +62,7 @@ static char *clean_text(const char *p, size_t n) {
     return sm_buf_take(&out, NULL);
 }
 
-void sm_runlog_add(sm_runlog *l, const char *level, const char *text, size_t n) {
+static void add_line(sm_runlog *l, const char *level, const char *text, size_t n) {
     char *clean = clean_text(text, n);
     int64_t ms = (sm_mono_ns() - l->started_ns) / SM_NS_PER_MS;
     char *line = sm_asprintf("%lld\t%s\t%s\n", (long long)(ms < 0 ? 0 : ms), level, clean);
@@ -75,6 +77,20 @@ void sm_runlog_add(sm_runlog *l, const char *level, const char *text, size_t n) 
     }
     free(line);
     free(clean);
+}
+
+void sm_runlog_add(sm_runlog *l, const char *level, const char *text, size_t n) {
+    const char *end = text + n, *eol;
+    /* A text of several lines is several records, so that none can pass for another's; past a few
+     * hundred lines the rest stays one. */
+    for (int lines = 0; lines < SPLIT_MAX && (eol = memchr(text, '\n', (size_t)(end - text)));
+         lines++) {
+        add_line(l, level, text, (size_t)(eol - text));
+        text = eol + 1;
+        if (text == end)
+            return;
+    }
+    add_line(l, level, text, (size_t)(end - text));
 }
 
 char *sm_runlog_text(const sm_runlog *l, size_t *n) {
