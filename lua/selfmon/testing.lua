@@ -225,8 +225,10 @@ local function parse(args)
       if not args[i + 1] then return nil, word .. " needs a value" end
       opts[word] = args[i + 1]
       i = i + 1
+    elseif word == "--tap" then
+      opts[word] = true
     elseif word:sub(1, 1) == "-" then
-      return nil, ("unknown option %s; known are -k PATTERN and --junit FILE"):format(word)
+      return nil, ("unknown option %s; known are -k PATTERN, --junit FILE and --tap"):format(word)
     else
       opts.paths[#opts.paths + 1] = word
     end
@@ -264,12 +266,12 @@ local function filter_of(word)
 end
 
 -- busted's own output on the terminal, and beside it a JUnit file when asked; counts the tests.
-local function output_handler(junit, count)
+local function output_handler(opts, count)
   return function(options)
     local runner = require "busted"
-    local shown = require("busted.outputHandlers." .. options.defaultOutput)(options)
-    if junit then
-      local with_file = setmetatable({ arguments = { junit } }, { __index = options })
+    local shown = require("busted.outputHandlers." .. (opts["--tap"] and "TAP" or options.defaultOutput))(options)
+    if opts["--junit"] then
+      local with_file = setmetatable({ arguments = { opts["--junit"] } }, { __index = options })
       local handler = require "busted.outputHandlers.junit"(with_file)
       handler:subscribe(with_file)
     end
@@ -285,7 +287,7 @@ end
 -- busted ends with os.exit; inside the runner that becomes an error value that only we know.
 local function run_busted(files, opts)
   local count, done = { tests = 0 }, {}
-  package.preload["busted.outputHandlers.selfmon"] = function() return output_handler(opts["--junit"], count) end
+  package.preload["busted.outputHandlers.selfmon"] = function() return output_handler(opts, count) end
   local words = { [0] = "selfmon-lua test", "--output=selfmon", "--lpath=", "--cpath=", "--pattern=_spec%.lua$" }
   if opts["-k"] then words[#words + 1] = "--filter=" .. filter_of(opts["-k"]) end
   table.move(files, 1, #files, #words + 1, words)

@@ -117,6 +117,13 @@ describe("selfmon-lua test", function()
     assert.is_truthy(xml:find("shop is down", 1, true))
   end)
 
+  it("speaks TAP", function()
+    local code, out = test "inspections --tap"
+    assert.are.equal(0, code, out)
+    assert.is_truthy(out:find("ok 2 - shop is down", 1, true), out)
+    assert.is_truthy(out:find("1..2", 1, true), out)
+  end)
+
   it("names the package when busted is missing", function()
     local code, out = test("", "LUA_PATH=/nonexistent LUA_PATH_5_4=/nonexistent")
     assert.are.equal(1, code, out)
