@@ -1,7 +1,7 @@
-/* group: runs a group of operations as one transaction, each writer in its own savepoint, and says
- * of each what became of it.
+/* group: runs a group of operations as one transaction and says of each what became of it.
  *
- * A failed operation takes nothing with it. A commit that failed for want of room is rolled back
+ * A failed operation takes nothing with it: when one fails half-way the transaction is begun again
+ * with a savepoint around each. A commit that failed for want of room is rolled back
  * and told to every writer of the group as SM_FULL. After another I/O error the connection is
  * opened again and the number of the group, written by the commit itself, tells whether it is
  * there: only then the operations succeed. After a failed fsync nothing is written any more: the
@@ -62,6 +62,47 @@ static bool run_in_savepoint(sm_core *c, sm_request *r, sm_err *err) {
         return false;
     }
     return exec(c, "ROLLBACK TO op", err) == SM_OK && exec(c, "RELEASE op", err) == SM_OK;
+}
+
+/* As run_in_savepoint, without one: what a savepoint costs is a copy of every page that an
+ * operation touches. An operation that fails after it changed something sets *again. */
+static bool run_bare(sm_core *c, sm_request *r, bool *again, sm_err *err) {
+    sm_counts before = c->counts;
+    sqlite3_int64 changes = sqlite3_total_changes64(c->h);
+    c->failed_rc = 0;
+    run_one(c, r);
+    if (r->rc == SM_OK)
+        return true;
+    c->counts = before;
+    if (sqlite3_get_autocommit(c->h) != 0 || (c->failed_rc & 0xff) == SQLITE_IOERR)
+        *err = r->err;
+    else if (sqlite3_total_changes64(c->h) == changes)
+        return true;
+    else
+        *again = true;
+    return false;
+}
+
+/* Runs the operations of a begun transaction and numbers it when it changed something. False:
+ * the transaction is of no use; *again: it would be with savepoints. */
+static bool run_all(sm_core *c, sm_request **reqs, size_t n, bool savepoints, bool *again,
+                    sm_err *err) {
+    sqlite3_int64 changes = sqlite3_total_changes64(c->h);
+    for (size_t i = 0; i < n; i++) {
+        const sm_op *op = sm_op_find(reqs[i]->op);
+        if (op == NULL)
+            continue;
+        if (!op->writes)
+            run_one(c, reqs[i]);
+        else if (savepoints ? !run_in_savepoint(c, reqs[i], err)
+                            : !run_bare(c, reqs[i], again, err))
+            return false;
+    }
+    if (sqlite3_total_changes64(c->h) == changes)
+        return true;
+    c->group++;
+    return sm_sql_run(c, err, "UPDATE meta SET value = ?1 WHERE key = 'group'", "i", c->group) ==
+           SM_OK;
 }
 
 static void fail_writers(sm_request **reqs, size_t n, const sm_err *err) {
@@ -158,32 +199,25 @@ static void run_readers(sm_core *c, sm_request **reqs, size_t n) {
 static void write_group(sm_core *c, sm_request **reqs, size_t n) {
     sm_err err = SM_ERR_INIT;
     sm_counts before = c->counts;
-    bool committing = false;
-    c->free_left = -1;
-    c->failed_rc = 0;
+    bool committing = false, again = false, done;
     if (!can_write(c, &err)) {
         fail_writers(reqs, n, &err);
         run_readers(c, reqs, n);
         return;
     }
-    if (exec(c, "BEGIN IMMEDIATE", &err) != SM_OK)
+    for (int savepoints = 0; savepoints < 2; savepoints++) {
+        c->free_left = -1;
+        c->failed_rc = 0;
+        done = exec(c, "BEGIN IMMEDIATE", &err) == SM_OK &&
+               run_all(c, reqs, n, savepoints != 0, &again, &err);
+        if (done || !again)
+            break;
+        again = false;
+        rollback(c);
+        c->counts = before;
+    }
+    if (!done)
         goto failed;
-    sqlite3_int64 changes = sqlite3_total_changes64(c->h);
-    for (size_t i = 0; i < n; i++) {
-        const sm_op *op = sm_op_find(reqs[i]->op);
-        if (op == NULL)
-            continue;
-        if (!op->writes)
-            run_one(c, reqs[i]);
-        else if (!run_in_savepoint(c, reqs[i], &err))
-            goto failed;
-    }
-    if (sqlite3_total_changes64(c->h) != changes) {
-        c->group++;
-        if (sm_sql_run(c, &err, "UPDATE meta SET value = ?1 WHERE key = 'group'", "i", c->group) !=
-            SM_OK)
-            goto failed;
-    }
     committing = true;
     if (exec(c, "COMMIT", &err) == SM_OK)
         return;

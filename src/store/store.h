@@ -2,7 +2,7 @@
  *
  * One connection, owned by one writer thread; callers hand over JSON and get JSON back. Writes that
  * are queued together are committed together (at most 512 operations, never waiting to fill a
- * group); each runs in its own savepoint, so that one that fails takes nothing with it. A
+ * group); one that fails takes nothing with it. A
  * completion is delivered only after the commit that made it durable (synchronous=FULL).
  *
  * THREADS: sm_store_call from any thread; completions run in sm_store_drain, on the thread that
@@ -33,10 +33,16 @@ typedef enum sm_store_op {
      * An event_id that is already there is accepted again without effect. */
     SM_OP_EVENTS_ACCEPT,
     /* {now_ms, account|null, limit, bytes} -> [{event_id, attempt, payload:{all of ACCEPT's fields,
-     * one event}}]; oldest first, in order per (id, dimension): a row is not claimed while an older
-     * row of its dimension is unfinished, unless both go in this claim; fair between inspections.
-     * Claimed rows are `inflight` until one of the next four (or the next start) says otherwise. */
+     * one event}}]; payload is {run,id,ref_key,account,node,checker,title,attempt,event:{event_id,
+     * at_ns,title,message,status,dimension_tags,dimension}}, the outer attempt counts RETRYs from
+     * 0; limit defaults to 100 (most 10,000), bytes to 4 MiB (one event always fits); oldest first,
+     * in order per (id, dimension): a row is not claimed while an older row of its dimension is
+     * unfinished, unless both go in this claim; fair between inspections. A due time more than a
+     * day ahead (the clock went back) counts as due. Claimed rows are `inflight` until one of the
+     * next four (or the next start) says otherwise. */
     SM_OP_OUTBOX_CLAIM,
+    /* The next four take unknown and already delivered ids without effect; RETRY also takes refused
+     * ones (sent again by hand). Attempt rows: the first 20 of an event, and its last. */
     SM_OP_OUTBOX_DONE,  /* {ids:[event_id], at_ns, answer} -> {done} ; writes an attempt row each */
     SM_OP_OUTBOX_RETRY, /* {ids, next_ms, reason, at_ns} -> null ; attempt + 1 */
     SM_OP_OUTBOX_HOLD,  /* {ids, next_ms, reason, at_ns} -> null ; state `held`, due at next_ms */
@@ -46,12 +52,14 @@ typedef enum sm_store_op {
     /* One row per inspection and due instant. {id, slot, trigger, planned_ns} -> {created} */
     SM_OP_SLOT_PLAN,
     SM_OP_SLOT_FINISH, /* {id, slot, outcome, run|null, at_ns, count?} -> null */
-    SM_OP_SLOT_LAST,   /* {} -> {id: {slot, outcome}} newest slot of each inspection */
+    /* {} -> {id: {slot, outcome}} newest slot of each inspection; outcome "planned" until finished
+     */
+    SM_OP_SLOT_LAST,
     /* {run,id,slot|null,trigger,attempt,account,node,worker,started_ns,params,hash} -> null */
     SM_OP_RUN_START,
     /* {run,id,slot|null,trigger,attempt,outcome,error|null,traceback|null,finished_ns,seconds,cpu,
      *  peak,events,late,log(text)} -> null ; makes the row when RUN_START never came; finishes the
-     * slot when slot is not null and final is not false */
+     * slot when slot is not null and final is not false; may also carry RUN_START's members */
     SM_OP_RUN_FINISH,
     /* At start: rows of runs that a killed daemon left open get outcome `cancelled` with the
      * reason; planned slots older than now become `missed`. {at_ns, reason} -> {runs, slots} */
@@ -65,7 +73,7 @@ typedef enum sm_store_op {
     SM_OP_TEXTS_PUT,
     SM_OP_TEXTS_GET,    /* {} -> [rows] */
     SM_OP_TEXTS_DELETE, /* {file} -> null */
-    SM_OP_KV_PUT,       /* {key,value} -> null */
+    SM_OP_KV_PUT,       /* {key,value} -> null ; a null value removes the key */
     SM_OP_KV_GET,       /* {key} -> value|null */
     /* The embedded platform `local`. An item is what the remote list shows:
      * {uuid, refKey, title, status(0 enabled, 2 disabled), jsonScript:{refFuncInfo, callKwargs},
@@ -85,12 +93,15 @@ typedef enum sm_store_op {
     SM_OP_QUERY_EVENTS,
     /* {since_ns?, id?, status?(outcome), limit?, log?(bool), gaps?(bool)} ->
      * [{run,id,slot,trigger,attempt,outcome,error,traceback,started,finished,seconds,cpu,peak,events,
-     *   late,log?}] */
+     *   late,account,node,log?}] with "started", "finished" RFC 3339 ms. gaps: only slots that had
+     * no run (missed, skipped), "started" their instant, with "count" of the instants they stand
+     * for */
     SM_OP_QUERY_RUNS,
     SM_OP_QUERY_LAST, /* {} -> {id: {outcome,error,at,seconds,events,run}} last finished run of each
                        */
     /* Retention: {runs_before_ns, events_before_ns, batch} -> {runs, events, slots}; never what is
-     * pending, held, inflight or refused. */
+     * pending, held, inflight or refused, nor the newest slot of an inspection. events includes
+     * those of the embedded platform. At most `batch` (1,000) rows of a kind: call until 0. */
     SM_OP_PRUNE,
     SM_OP_PING, /* {} -> {schema} ; reads one row */
     SM_OP_COUNT_

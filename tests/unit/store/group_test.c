@@ -17,9 +17,12 @@ static void *reporter(void *arg) {
         if (sm_store_call_sync(s, SM_OP_EVENTS_ACCEPT, report_one(id, event_id, "d"), NULL, &err) !=
             SM_OK)
             return "an event was not accepted";
-        /* Every tenth time something that must fail, alone. */
-        if (i % 10 == 0 &&
-            sm_store_call_sync(s, SM_OP_EVENTS_ACCEPT, json_object(), NULL, &err) != SM_INVALID)
+        /* Every tenth time a report that fails at its second event, alone. */
+        if (i % 10 != 0)
+            continue;
+        json_t *bad = json_pack("[o,{}]", one_event("bad", i, "d", "m"));
+        if (sm_store_call_sync(s, SM_OP_EVENTS_ACCEPT, report_of(id, bad), NULL, &err) !=
+            SM_INVALID)
             return "a bad report was accepted";
     }
     return NULL;
@@ -49,6 +52,7 @@ static void threads_share_commits(void **state) {
     print_message("  %d operations, %lld commits\n", THREADS * EACH, (long long)commits);
     assert_int_equal(peek(at.path, "SELECT count(*) FROM events"), THREADS * EACH);
     assert_int_equal(peek(at.path, "SELECT count(*) FROM outbox"), THREADS * EACH);
+    assert_int_equal(peek(at.path, "SELECT count(*) FROM events WHERE event_id = 'bad'"), 0);
     assert_in_range(commits, 1, THREADS * EACH - 1);
     place_drop(&at);
 }
