@@ -2,6 +2,7 @@
 -- `monitor< … >` and can be read by any Lua tool.
 local host = require "selfmon.host"
 local http = require "selfmon.http"
+local time = require "selfmon.time"
 
 monitor<title = "Self-built inspection example",
   doc = [[
@@ -24,13 +25,14 @@ function run(params)
       title = "Self-built inspection example",
       status = "info",
       message = ([[
-        **%s** is up for %.1f days.
+        **%s** is up for %s.
 
         - load **%.2f** on %d cores
         - memory **%.0f %%** of %.1f GiB used
 
         Set the parameter `url` and this inspection fetches it instead.
-      ]]):format(host.name(), host.uptime() / 86400, load.one, load.cores, memory.percent, memory.total / 2^30),
+      ]]):format(host.name(), time.duration(host.uptime() // 60 * 60), load.one, load.cores,
+        memory.percent, memory.total / 2^30),
       dimension_tags = { host = host.name() },
     }
   end

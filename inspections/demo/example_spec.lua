@@ -2,14 +2,14 @@ local t = require "selfmon.testing"
 
 describe("demo/example", function()
   it("shows an event without any network", function()
-    t.machine { name = "web1", uptime = 172800, load = { one = 0.25, five = 0, fifteen = 0, cores = 2 },
+    t.machine { name = "web1", uptime = 176430.5, load = { one = 0.25, five = 0, fifteen = 0, cores = 2 },
                 memory = { percent = 42, total = 8 << 30 } }
     local r = t.run("demo/example.run")
     assert.are.equal("ok", r.outcome, r.error)
     assert.are.equal(1, #r.events)
     assert.are.equal("Self-built inspection example", r.events[1].title)
     assert.are.equal("info", r.events[1].status)
-    assert.is_truthy(r.events[1].message:find("**web1** is up for 2.0 days.", 1, true))
+    assert.is_truthy(r.events[1].message:find("**web1** is up for 2d1h.", 1, true))
   end)
 
   it("fetches an address", function()

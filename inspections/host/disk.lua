@@ -29,10 +29,10 @@ function run(params)
   for _, mount in ipairs(params.exclude) do excluded[mount] = true end
 
   local events = {}
-  local function check(disk, what, percent, warning, critical, message)
+  local function check(disk, what, title, percent, warning, critical, message)
     if not percent or percent < math.min(warning, critical) then return end
     events[#events + 1] = {
-      title = ("%s: %s of %s %.0f %% used"):format(name, what, disk.mount, percent),
+      title = title:format(name, disk.mount, percent),
       status = percent >= critical and "critical" or "warning",
       message = message .. ("\n\n- warning from %g %%, critical from %g %%\n- device `%s`, %s")
         :format(warning, critical, disk.device, disk.fstype),
@@ -42,11 +42,12 @@ function run(params)
 
   for _, disk in ipairs(disks) do
     if not excluded[disk.mount] and not disk.read_only then
-      check(disk, "space", disk.percent, params.warning, params.critical,
-        ("`%s` on **%s** is **%.1f %%** full: %.1f GiB of %.1f GiB are left.\n\n"
+      check(disk, "space", "%s: disk %s is %.0f %% full", disk.percent, params.warning, params.critical,
+        ("`%s` on **%s** is **%.1f %%** full: %.1f GiB used, %.1f GiB left.\n\n"
           .. "What takes it: `du -xhd1 %s | sort -h | tail`"):format(disk.mount, name,
-          disk.percent, disk.available / 2^30, disk.size / 2^30, disk.mount))
-      check(disk, "inodes", disk.inodes_percent, params.inodes_warning, params.inodes_critical,
+          disk.percent, disk.used / 2^30, disk.available / 2^30, disk.mount))
+      check(disk, "inodes", "%s: inodes of %s are %.0f %% used", disk.inodes_percent,
+        params.inodes_warning, params.inodes_critical,
         disk.inodes and ("`%s` on **%s** has used **%.1f %%** of its inodes: %d of %d are left.\n\n"
           .. "When none is left no file can be created, whatever space there is."):format(disk.mount, name,
           disk.inodes_percent, disk.inodes - disk.inodes_used, disk.inodes))

@@ -77,7 +77,8 @@ function M.machine(readings)
   local known = { name = 1, cpu = 1, memory = 1, load = 1, disks = 1, mounts = 1, uptime = 1 }
   for key, value in pairs(readings) do
     if not known[key] then
-      error(("t.machine: unknown reading %s; known are name, cpu, memory, load, disks, mounts, uptime"):format(quote(key)), 2)
+      error(("t.machine: unknown reading %s; known are name, cpu, memory, load, disks, mounts, uptime")
+        :format(quote(key)), 2)
     end
     state.machine[key] = value
   end

@@ -118,3 +118,36 @@ describe("clocks", function()
     end
   end)
 end)
+
+describe("waiting inside a run", function()
+  local internal = require "selfmon.internal"
+  local function run(body)
+    return internal.run(([[
+      local time, host = require "selfmon.time", require "selfmon.host"
+      monitor{ title = "t" }
+      function run() %s print "went on" end
+    ]]):format(body), "run", {}, { file = "t.lua", timeout = 0.2 })
+  end
+
+  it("goes on after the time asked for", function()
+    local r = run "local b = time.monotonic() time.sleep(0.05) assert(time.monotonic() - b >= 0.05)"
+    assert.are.equal("ok", r.outcome, r.error)
+  end)
+
+  for _, body in ipairs { "time.sleep(60)", "pcall(time.sleep, 60)", "host.cpu{ interval = 60 }",
+                          "coroutine.wrap(function() time.sleep(60) end)()" } do
+    it("ends with the run: " .. body, function()
+      local before = time.monotonic()
+      local r = run(body)
+      assert.are.equal("timeout", r.outcome, r.error)
+      assert.are.equal("", r.log)
+      assert.is_true(time.monotonic() - before < 2)
+    end)
+  end
+
+  it("is refused while a script loads", function()
+    local loaded, err = internal.load("require 'selfmon.time'.sleep(0)\nmonitor{ title = 't' }\nfunction run() end", "t.lua")
+    assert.is_nil(loaded)
+    assert.is_truthy(err:find("t.lua:1: time.sleep cannot be called while a script is loading", 1, true), err)
+  end)
+end)
