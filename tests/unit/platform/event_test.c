@@ -191,7 +191,7 @@ static void tag_mistakes(void **state) {
     key[256] = '\0';
     expect_event("256 bytes of name", tagged(text(key), text("x")), NULL, "");
 
-    char names[33][8];
+    char names[33][16];
     for (int n = 32; n <= 33; n++) {
         sm_val t = table();
         e = event("t", "m", "ok");
