@@ -13,6 +13,8 @@ local default_root         -- of the command line, when the spec does not lie be
 local ANSWER = { status = true, body = true, json = true, headers = true, timings = true, tls = true,
                  error = true, code = true, url = true, remote_ip = true, http_version = true }
 
+local OPTS = { grants = true, secrets = true, timeout = true, memory = true, cpu = true, ctx = true }
+
 --- Forgets routes, requests, machine and root.
 function M.reset()
   state = { routes = {}, requests = {}, machine = { name = "testhost" }, unfaked = {} }
@@ -180,7 +182,8 @@ local function check_names(schema, params, id)
 end
 
 --- Runs an inspection once, now, with parameters as the platform would send them. Answers
---- { outcome=, error=, traceback=, events=, log=, seconds=, peak= }. `opts` may have grants, secrets and ctx.
+--- { outcome=, error=, traceback=, events=, log=, seconds=, peak= }. `opts` may have grants, secrets,
+--- timeout, memory, cpu and ctx.
 function M.run(id, params, opts)
   local script, fn = tostring(id):match "^([^@]+)%.([%a_][%w_]*)$"
   if not script then
@@ -194,7 +197,12 @@ function M.run(id, params, opts)
   local text, err = read(root .. "/" .. file)
   if not text then error(("t.run: %s: %s"):format(id, err), 2) end
   local run_opts = { file = file, libs = libs_of(root), machine = state.machine, http = answer_to }
-  for key, value in pairs(opts or {}) do run_opts[key] = value end
+  for key, value in pairs(opts or {}) do
+    if not OPTS[key] then
+      error(("t.run: unknown option %s; known are grants, secrets, timeout, memory, cpu, ctx"):format(quote(key)), 2)
+    end
+    run_opts[key] = value
+  end
 
   local loaded
   loaded, err = internal.load(text, run_opts)

@@ -112,6 +112,11 @@ describe("t.run", function()
     assert.are.same({}, r.events)
   end)
 
+  it("takes options strictly", function()
+    assert.are.equal("limit", t.run("demo/shop.loops", {}, { cpu = 0.05, timeout = 5 }).outcome)
+    assert.has_error(function() t.run("demo/shop.loops", {}, { time = 5 }) end)
+  end)
+
   it("ends a run at its timeout", function()
     local r = t.run("demo/shop.loops")
     assert.are.equal("timeout", r.outcome)
