@@ -62,26 +62,29 @@ static void *drain(void *arg) {
     return NULL;
 }
 
-static json_t *report(int number, long serial) {
+static json_t *report(const char *run, int number, long serial) {
     char id[32], event_id[48], uuid[33], host[32];
     snprintf(id, sizeof id, "bench/i%d.run", number);
     snprintf(host, sizeof host, "host-%ld", serial % 50);
     sm_id_new(sm_wall_ns(), uuid);
     snprintf(event_id, sizeof event_id, "event-%s", uuid);
-    return json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:[{s:s,s:I,s:s,s:s,s:s,s:{s:s},s:s}]}", "run", uuid,
-        "id", id, "ref_key", "a0cd79a7bfb9203122cbcb2e8cceadf0", "account", "default", "node",
-        "local", "checker", "rul_0c2cf60f5e7c4bd3a5d2d0a2f0f0aaaa", "title", "Shop answers",
-        "attempt", 1, "events", "event_id", event_id, "at_ns", (json_int_t)sm_wall_ns(), "title",
-        "Shop is slow", "message", "`https://shop.example/` answered **200** in 913 ms", "status",
-        "warning", "dimension_tags", "host", host, "dimension", host);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:[{s:s,s:I,s:s,s:s,s:s,s:{s:s},s:s}]}",
+                     "run", run, "id", id, "ref_key", "a0cd79a7bfb9203122cbcb2e8cceadf0", "account",
+                     "default", "node", "local", "checker", "rul_0c2cf60f5e7c4bd3a5d2d0a2f0f0aaaa",
+                     "title", "Shop answers", "attempt", 1, "events", "event_id", event_id, "at_ns",
+                     (json_int_t)sm_wall_ns(), "title", "Shop is slow", "message",
+                     "`https://shop.example/` answered **200** in 913 ms", "status", "warning",
+                     "dimension_tags", "host", host, "dimension", host);
 }
 
 static void *run_reporter(void *arg) {
     reporter *r = arg;
+    char run[33];
+    sm_id_new(sm_wall_ns(), run);
     while (!atomic_load(&r->b->stop) && r->rc == SM_OK) {
         int64_t begin = sm_mono_ns();
-        sm_store_call(r->b->store, SM_OP_EVENTS_ACCEPT, report(r->number, r->done), answered, r);
+        sm_store_call(r->b->store, SM_OP_EVENTS_ACCEPT, report(run, r->number, r->done), answered,
+                      r);
         while (sem_wait(&r->answered) != 0)
             continue;
         int n = atomic_fetch_add(&r->b->samples, 1);
