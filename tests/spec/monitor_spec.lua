@@ -32,7 +32,6 @@ describe("the spellings", function()
     statement = 'monitor{ title = "Shop", tags = {"a", "b"} }\nfunction run(params) end',
     expression = 'monitor{ title = "Shop", tags = {"a", "b"}, run = function(params) end }',
     ["statement in brackets"] = 'monitor({ title = "Shop", tags = {"a", "b"} })\nfunction run(params) end',
-    ["statement with ;"] = 'monitor{ title = "Shop", tags = {"a", "b"} };\nfunction run(params) end',
   } do
     it("mean the same: " .. name, function()
       local loaded, err = load(text)
@@ -89,6 +88,7 @@ describe("what follows monitor", function()
     ["M.run"] = { "function M.run() end", "function M.run" },
     ["another statement"] = { "x = 1\nfunction run() end", "found `x`" },
     ["the end of the file"] = { "", "found the end of the file" },
+    ["a semicolon"] = { ";\nfunction run() end", "found `;`" },
     ["an assignment of a function"] = { "run = function() end", "found `run`" },
   } do
     it("must be function NAME(, and the error shows both cures: " .. name, function()
