@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/str.h"
-#include "fsx_internal.h"
+#include "base/fsx_internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>

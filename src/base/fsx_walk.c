@@ -7,7 +7,7 @@
 #include "base/fsx.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "fsx_internal.h"
+#include "base/fsx_internal.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
  * first time; an interval job (minute or hour begins with '*') takes local time as it comes.
  * The search ends after 12 years. Pure; called by the scheduler, the catalogue and the commands.
  */
-#include "cron_internal.h"
+#include "schedule/cron_internal.h"
 #include "base/str.h"
 
 #define DAY INT64_C(86400)

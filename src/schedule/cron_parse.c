@@ -5,7 +5,7 @@
  * that are not ASCII are read differently by different crons, so none of them is guessed at.
  * Called when scripts are loaded and by the command line; pure.
  */
-#include "cron_internal.h"
+#include "schedule/cron_internal.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include <stdio.h>

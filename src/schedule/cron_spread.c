@@ -3,7 +3,7 @@
  * The same id gives the same value on every machine and in every version: a changed value would
  * move the runs of every installation at its next upgrade. Pure.
  */
-#include "cron_internal.h"
+#include "schedule/cron_internal.h"
 
 /* FNV-1a over both texts, then the finalizer of MurmurHash3, because FNV's low bits mix poorly. */
 uint64_t cron_stable(const char *id, const char *tag, uint64_t n) {

@@ -9,7 +9,7 @@
 #include "base/fsx.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "tz_internal.h"
+#include "schedule/tz_internal.h"
 #include <stdlib.h>
 #include <string.h>
 

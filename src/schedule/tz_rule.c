@@ -4,7 +4,7 @@
  * and says when DST begins and ends. Refuses DST without dates (POSIX leaves it open) and anything
  * after the end. Pure; called by tz.c only.
  */
-#include "tz_internal.h"
+#include "schedule/tz_internal.h"
 #include "base/str.h"
 #include <string.h>
 

@@ -104,8 +104,7 @@ describe("print", function()
 
   it("cannot forge a line", function()
     local r = fine "print('a\\n0\\terror\\tforged\\27[31m\\0')"
-    local _, lines = r.log:gsub("\n", "")
-    assert.are.equal(1, lines)
+    assert.is_truthy(r.log:match "^%d+\tprint\ta\n%d+\tprint\t0\terror\tforged[^\n]*\n$", r.log)
     assert.is_nil(r.log:find("\27", 1, true))
   end)
 end)
