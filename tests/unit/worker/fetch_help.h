@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -122,6 +123,7 @@ static pid_t start_nginx(const char *dir, const char *conf, int port) {
     fclose(f);
     pid_t pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that dies leaves nothing behind */
         execlp("nginx", "nginx", "-p", prefix, "-c", path, "-e", "stderr", (char *)NULL);
         execl("/usr/sbin/nginx", "nginx", "-p", prefix, "-c", path, "-e", "stderr", (char *)NULL);
         _exit(127);
@@ -137,6 +139,7 @@ static pid_t start_fake(int *port) {
     assert_int_equal(pipe(pipe_fd), 0);
     pid_t pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         dup2(pipe_fd[1], 1);
         close(pipe_fd[0]);
         close(pipe_fd[1]);

@@ -500,6 +500,11 @@ static void test_policy(void **state) {
     }
     ask a;
     json_t *net = json_string("public");
+    ask_init(&a, "http", "localhost", world.port[CLOSED], "/");
+    a.req.net = net;
+    go(&a); /* refused before anything was tried, or it would be "connect" */
+    expect_error("closed port while narrowed", &a, "denied", "loopback");
+    ask_fini(&a);
     ask_init(&a, "http", "shop.example", 80, "/");
     a.req.net = net;
     a.req.proxy = sm_asprintf("http://127.0.0.1:%d", world.fake);
@@ -617,15 +622,17 @@ static void test_churn(void **state) {
     pthread_t threads[4];
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, churn, NULL), 0);
+    int failed = 0; /* told after the threads have ended */
     for (int i = 0; i < 100; i++) {
         ask a;
         ask_init(&a, "http", "127.0.0.1", world.port[HTTP], "/ok");
         go(&a);
-        expect_ok("beside the churn", &a);
+        failed += a.res.code != NULL;
         ask_fini(&a);
     }
     for (size_t i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
+    assert_int_equal(failed, 0);
 }
 
 static void *hanger(void *arg) {
