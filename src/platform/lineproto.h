@@ -1,0 +1,12 @@
+/* lineproto: points of line protocol exactly as the vendor's client writes them
+ * (platform-facts 3.6), with the recommended deviations: a point without fields or measurement,
+ * with nan or inf, or with an integer outside int64 is refused; empty tags are fine. Pure. */
+#pragma once
+#include "base/buf.h"
+#include "base/json.h"
+
+/* Appends one line (no newline). tags: object name -> text (others by their JSON text; null
+ * skipped); fields: object name -> text, number, boolean or list of one type; null skipped. time_ns
+ * is written as it is. SM_INVALID names the field and the rule; nothing is appended then. */
+sm_rc sm_lineproto_add(sm_buf *out, const char *measurement, const json_t *tags,
+                       const json_t *fields, int64_t time_ns, sm_err *err);
