@@ -3,7 +3,8 @@
  * A claimed batch is sent whole; a verdict `split` sends its halves one after the other, in order,
  * down to the single event that the platform refuses. Retry and hold put events back with a due
  * time: full jitter from 1 s to 5 min by attempt, or what the platform asked for. The store knows
- * the rest, so a pump that is killed at any instruction loses nothing.
+ * the rest, so a pump that is killed at any instruction loses nothing. What the store cannot write
+ * down about a piece (a full disk) is offered again until it can: nothing stays claimed.
  */
 #include "daemon/pump.h"
 #include "base/clock.h"
@@ -45,7 +46,10 @@ struct sm_pump {
     bool poked;    /* look again when not busy */
     bool closed;
     drain *drains;
+    sm_store_op book_op;      /* what `book` is for */
+    json_t *book;             /* bookkeeping of the piece that was answered, until it is durable */
     char trouble[SM_ERR_MAX]; /* "" when all is well */
+    char complaint[SM_ERR_MAX]; /* of the store, so that it is logged once; "" when all is well */
 };
 
 static void claim(sm_pump *p);
@@ -97,13 +101,38 @@ static void piece_drop(sm_pump *p) {
     free(first);
 }
 
+static void complain(sm_pump *p, const char *what, const sm_err *err) {
+    if (strcmp(p->complaint, err->msg) == 0)
+        return;
+    snprintf(p->complaint, sizeof p->complaint, "%s", err->msg);
+    sm_log(SM_LOG_ERROR, "%s: %s", what, err->msg);
+}
+
+static void settle(sm_pump *p);
+
+static void on_settle_again(uv_timer_t *timer) {
+    settle(timer->data);
+}
+
 /* Bookkeeping of a piece is durable: on with the next. */
 static void settled(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
     (void)result;
     sm_pump *p = ctx;
     if (rc != SM_OK)
-        sm_log(SM_LOG_ERROR, "the outbox could not be updated: %s", err->msg);
+        complain(p, "the outbox could not be updated", err);
+    /* What is wrong in itself is not repeated; the next start puts the rows back. */
+    if (rc != SM_OK && rc != SM_INVALID && !p->closed) {
+        uv_timer_start(&p->wake, on_settle_again, BACKOFF_MS, 0);
+        return;
+    }
+    json_decref(p->book);
+    p->book = NULL;
     send_next(p);
+}
+
+/* Writes down what became of a piece; busy until it is durable. */
+static void settle(sm_pump *p) {
+    sm_store_call(p->store, p->book_op, json_deep_copy(p->book), settled, p);
 }
 
 static int64_t attempts_of(const json_t *rows) {
@@ -179,7 +208,9 @@ static void answered(void *ctx, const sm_answer *answer, const char *detail) {
         remember_trouble(p, verdict, reason, detail);
     }
     piece_drop(p);
-    sm_store_call(p->store, op, args, settled, p);
+    p->book_op = op;
+    p->book = args;
+    settle(p);
 }
 
 /* Sends the front piece, or claims again when the batch is done. */
@@ -222,12 +253,13 @@ static void looked_ahead(void *ctx, sm_rc rc, const sm_err *err, const json_t *s
 static void claimed(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
     sm_pump *p = ctx;
     if (rc != SM_OK) {
-        sm_log(SM_LOG_ERROR, "the outbox could not be read: %s", err->msg);
+        complain(p, "the outbox could not be read", err);
         p->busy = false;
         wake_in(p, BACKOFF_MS);
         idle(p);
         return;
     }
+    p->complaint[0] = '\0';
     if (json_array_size(rows) == 0) {
         sm_store_call(p->store, SM_OP_OUTBOX_STATS, NULL, looked_ahead, p);
         return;
@@ -294,5 +326,6 @@ void sm_pump_free(sm_pump *p) {
         return;
     while (p->pieces)
         piece_drop(p);
+    json_decref(p->book);
     free(p);
 }
