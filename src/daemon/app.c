@@ -70,8 +70,11 @@ static void store_wakes(void *ctx) {
 
 static void on_wake(uv_async_t *wake) {
     sm_app *a = wake->data;
-    if (a->store)
-        sm_store_drain(a->store);
+    sm_store_drain(a->store);
+    if (!a->stopping && sm_store_broken(a->store)) {
+        a->store_ready = false; /* no last batch: nothing can be written down */
+        fail(a, SM_IO, "ended, because the disk failed to sync; what was acknowledged is kept");
+    }
 }
 
 static void events_stored(void *ctx) {
@@ -143,8 +146,7 @@ static void stop(sm_app *a) {
 static void on_stop_signal(uv_signal_t *handle, int number) {
     sm_app *a = handle->data;
     if (a->stopping) {
-        /* The second one stops now: workers end with us, the store is whole at every instruction.
-         */
+        /* The second one stops now: workers end with us, the store is whole at any instant. */
         sm_log(SM_LOG_WARN, "stopped at once; what was running is recorded at the next start");
         uv_stop(&a->loop);
         return;
@@ -362,8 +364,7 @@ static void recovered(void *ctx, sm_rc rc, const sm_err *err, const json_t *resu
         sm_log(SM_LOG_ERROR, "runs of the last time could not be closed: %s", err->msg);
     else if (sm_json_int(result, "runs", 0) > 0)
         sm_log(SM_LOG_WARN,
-               "%lld runs had not ended when the last process did; they are recorded "
-               "as cancelled",
+               "%lld runs had not ended when the last process did; recorded as cancelled",
                (long long)sm_json_int(result, "runs", 0));
     one_loaded(ctx);
 }

@@ -23,10 +23,10 @@ bool sm_sql_is_full(const sm_core *c) {
            (c->failed_errno == ENOSPC || c->failed_errno == EDQUOT || c->failed_errno == EFBIG);
 }
 
-sm_rc sm_sql_fail(sm_core *c, sm_err *err, const char *what) {
+static sm_rc fail(sm_core *c, sm_err *err, const char *what, int errnum) {
     int rc = sqlite3_extended_errcode(c->h);
     c->failed_rc = rc;
-    c->failed_errno = sqlite3_system_errno(c->h);
+    c->failed_errno = errnum;
     if (sm_sql_is_full(c))
         return sm_err_set(err, SM_FULL, "outbox is full: no space left on the file system of %s",
                           c->dir);
@@ -58,6 +58,10 @@ sm_rc sm_sql_fail(sm_core *c, sm_err *err, const char *what) {
     default:
         return sm_err_set(err, SM_INTERNAL, "%s: %s", what, sqlite3_errmsg(c->h));
     }
+}
+
+sm_rc sm_sql_fail(sm_core *c, sm_err *err, const char *what) {
+    return fail(c, err, what, sqlite3_system_errno(c->h));
 }
 
 static size_t slot_of(const char *sql) {
@@ -170,11 +174,14 @@ sm_rc sm_sql_query(sm_core *c, sqlite3_stmt **st, sm_err *err, const char *sql, 
 }
 
 sm_rc sm_sql_next(sm_core *c, sqlite3_stmt *st, bool *row, sm_err *err) {
+    /* SQLite keeps the system's error of a failed commit to itself; errno is what it left. */
+    errno = 0;
     int rc = sqlite3_step(st);
+    int errnum = errno != 0 ? errno : sqlite3_system_errno(c->h);
     *row = rc == SQLITE_ROW;
     if (rc == SQLITE_ROW)
         return SM_OK;
-    sm_rc out = rc == SQLITE_DONE ? SM_OK : sm_sql_fail(c, err, "step");
+    sm_rc out = rc == SQLITE_DONE ? SM_OK : fail(c, err, "step", errnum);
     sm_sql_end(st);
     return out;
 }

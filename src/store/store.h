@@ -123,6 +123,9 @@ void sm_store_call(sm_store *s, sm_store_op op, json_t *args, sm_store_done done
 int sm_store_drain(sm_store *s);
 /* Operations whose completion has not been delivered. */
 size_t sm_store_pending(const sm_store *s);
+/* True once an fsync failed: nothing more is written, only the next start may judge what is there.
+ * From any thread; already true when the completions of the failed group are delivered. */
+bool sm_store_broken(const sm_store *s);
 /* Blocks for the answer; *result (may be NULL) is a new reference. Not from the loop's thread. */
 sm_rc sm_store_call_sync(sm_store *s, sm_store_op op, json_t *args, json_t **result, sm_err *err);
 /* Version of the database library, "3.40.1". Static. */
