@@ -15,9 +15,9 @@
 #include "daemon/once.h"
 #include "daemon/pump.h"
 #include "daemon/registrar.h"
+#include "daemon/requests.h"
 #include "daemon/runner.h"
 #include "daemon/statedir.h"
-#include "daemon/views.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +47,6 @@ struct sm_app {
     sm_rc rc;
     sm_err err;
 };
-
-typedef struct asked { /* a `run --once` that came over the socket */
-    sm_control_peer *peer;
-} asked;
 
 static void stop(sm_app *a);
 static void maybe_start(sm_app *a);
@@ -198,87 +194,21 @@ static void on_prune(uv_timer_t *timer) {
 
 /* ---- requests over the socket ---- */
 
-static void once_progress(void *ctx, const json_t *report) {
-    asked *q = ctx;
-    sm_control_send(q->peer, json_pack("{s:O}", "progress", report));
-}
-
-static void once_answer(void *ctx, const json_t *result) {
-    asked *q = ctx;
-    sm_control_reply(q->peer, json_pack("{s:b, s:O}", "ok", 1, "result", result));
-    free(q);
-}
-
-typedef struct listing {
-    sm_app *app;
-    sm_control_peer *peer;
-    json_t *registry;
-} listing;
-
-static void list_last(void *ctx, sm_rc rc, const sm_err *err, const json_t *last) {
-    listing *l = ctx;
-    if (rc != SM_OK)
-        sm_control_reply(l->peer, sm_control_error(rc, err->msg));
-    else
-        sm_control_reply(l->peer, json_pack("{s:b, s:o}", "ok", 1, "result",
-                                            sm_view_list(l->app->catalog, l->app->o.config->node,
-                                                         l->registry, last)));
-    json_decref(l->registry);
-    free(l);
-}
-
-static void list_registry(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
-    (void)rc;
-    (void)err;
-    listing *l = ctx;
-    l->registry = rows ? json_deep_copy(rows) : json_array();
-    sm_store_call(l->app->store, SM_OP_QUERY_LAST, NULL, list_last, l);
-}
-
 static void handle(void *ctx, sm_control_peer *peer, const json_t *request) {
     sm_app *a = ctx;
-    const char *op = sm_json_str(request, "op", "");
-    sm_err err = SM_ERR_INIT;
     if (a->stopping || !a->started) {
         sm_control_reply(peer, sm_control_error(SM_BUSY, a->stopping ? "it is stopping"
                                                                      : "it is still starting"));
-    } else if (strcmp(op, "list") == 0) {
-        listing *l = sm_calloc(1, sizeof *l);
-        *l = (listing){a, peer, NULL};
-        sm_store_call(a->store, SM_OP_REGISTRY_GET, NULL, list_registry, l);
-    } else if (strcmp(op, "once") == 0 && a->o.mode == SM_APP_DAEMON) {
-        const char *root = sm_json_str(request, "root", "");
-        if (strcmp(root, a->o.config->root) != 0) {
-            char text[SM_ERR_MAX];
-            snprintf(text, sizeof text,
-                     "the process that holds this state directory runs the inspections of %s, "
-                     "not of %s; choose another --state-dir",
-                     a->o.config->root, root);
-            sm_control_reply(peer, sm_control_error(SM_INVALID, text));
-            return;
-        }
-        asked *q = sm_calloc(1, sizeof *q);
-        q->peer = peer;
-        sm_once_options once = {.catalog = a->catalog,
-                                .runner = a->runner,
-                                .pump = a->pump,
-                                .store = a->store,
-                                .select = json_object_get(request, "select"),
-                                .override = json_object_get(request, "override"),
-                                .drain_ms = (int)sm_json_int(request, "drain_ms", 30000),
-                                .progress = once_progress,
-                                .finished = once_answer,
-                                .ctx = q};
-        if (sm_once_start(&once, &err) != SM_OK) {
-            sm_control_reply(peer, sm_control_error(err.code, err.msg));
-            free(q);
-        }
-    } else if (strcmp(op, "status") == 0) {
-        json_t *status = sm_dispatcher_status(a->dispatcher);
-        sm_control_reply(peer, json_pack("{s:b, s:o}", "ok", 1, "result", status));
-    } else {
-        sm_control_reply(peer, sm_control_error(SM_INVALID, "this process does not answer that"));
+        return;
     }
+    sm_requests_from with = {.config = a->o.config,
+                             .catalog = a->catalog,
+                             .dispatcher = a->dispatcher,
+                             .runner = a->runner,
+                             .pump = a->pump,
+                             .store = a->store,
+                             .may_run = a->o.mode == SM_APP_DAEMON};
+    sm_requests_answer(&with, peer, request);
 }
 
 /* ---- the start ---- */
@@ -428,8 +358,11 @@ static sm_rc build(sm_app *a, sm_err *err) {
                                 .node = c->node};
     a->runner = sm_runner_new(&runner);
     if (a->o.mode == SM_APP_DAEMON) {
+        a->scheduler = sm_scheduler_new(&a->loop, a->store, a->runner, sm_clock_system(),
+                                        run_reported, a, err);
+        if (!a->scheduler)
+            return err->code;
         a->loading++;
-        a->scheduler = sm_scheduler_new(&a->loop, a->store, a->runner, run_reported, a);
         sm_scheduler_load(a->scheduler, one_loaded, a);
     }
     a->catalog = sm_catalog_new(c, assoc, a->dispatcher, a->store, catalog_changed, a);

@@ -15,7 +15,12 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { CATCH_UP_S = 3600, LATE_NS = 1000000000 };
+enum {
+    CATCH_UP_S = 3600,  /* a missed slot younger than this, or than its period, is caught up */
+    GAP_S = 180,        /* further behind, slots were missed rather than late */
+    AHEAD_S = 26 * 3600 /* slots further ahead were given by a clock that was wrong */
+};
+#define LATE_NS SM_NS_PER_S
 
 typedef struct plan { /* one inspection */
     char *id;
@@ -25,6 +30,7 @@ typedef struct plan { /* one inspection */
     int64_t due_ns;    /* slot plus spread */
     int64_t last_slot; /* newest slot that ran or was passed over; SM_NO_SLOT: none */
     bool ever_run;     /* the store knows a run of it */
+    bool missed;       /* its planned slot passed while nobody was there */
     bool running;
     bool queued; /* overlap = "queue": run again when this one ends */
     int64_t queued_slot;
@@ -36,6 +42,7 @@ struct sm_scheduler {
     uv_loop_t *loop;
     sm_store *store;
     sm_runner *runner;
+    const sm_clock *clock;
     sm_runner_done done;
     void *ctx;
     sm_map plans;
@@ -44,12 +51,11 @@ struct sm_scheduler {
     int fd;
     uv_poll_t poll;
     bool stopped;
+    bool no_first; /* what has run is not known: nothing runs as if for the first time */
     void (*ready)(void *ctx);
     void *ready_ctx;
     int loading;
 };
-
-static void due(sm_scheduler *s);
 
 /* ---- heap: earliest due first, ties by id so that the order is stable ---- */
 
@@ -112,6 +118,10 @@ static void heap_add(sm_scheduler *s, plan *p) {
 
 /* ---- time ---- */
 
+static int64_t wall_ns(const sm_scheduler *s) {
+    return s->clock->wall_ns(s->clock->ctx);
+}
+
 static void arm(sm_scheduler *s) {
     struct itimerspec when = {0};
     if (s->n > 0) {
@@ -140,12 +150,34 @@ static bool next_slot(const sm_inspection *p, int64_t after, int64_t *slot, int6
 
 static void plan_slot(sm_scheduler *s, const char *id, int64_t slot, const char *trigger) {
     json_t *args = json_pack("{s:s, s:I, s:s, s:I}", "id", id, "slot", (json_int_t)slot, "trigger",
-                             trigger, "planned_ns", (json_int_t)sm_wall_ns());
+                             trigger, "planned_ns", (json_int_t)wall_ns(s));
     sm_store_call(s->store, SM_OP_SLOT_PLAN, args, NULL, NULL);
+}
+
+/* The planned slot did not run, and will not. */
+static void miss_slot(sm_scheduler *s, const char *id, int64_t slot) {
+    json_t *args = json_pack("{s:s, s:I, s:s, s:I}", "id", id, "slot", (json_int_t)slot, "outcome",
+                             "missed", "at_ns", (json_int_t)wall_ns(s));
+    sm_store_call(s->store, SM_OP_SLOT_FINISH, args, NULL, NULL);
+}
+
+/* The newest slot at or before now, or SM_NO_SLOT; *young: it may be caught up. */
+static int64_t newest_slot(const sm_inspection *p, int64_t now, bool *young) {
+    int64_t newest = SM_NO_SLOT, period = CATCH_UP_S;
+    for (size_t i = 0; i < p->n_crons; i++) {
+        int64_t prev, length = sm_cron_period(p->crons[i], p->tz, now);
+        if (sm_cron_prev(p->crons[i], p->tz, now, &prev) && prev > newest)
+            newest = prev;
+        period = length > period ? length : period;
+    }
+    *young = newest != SM_NO_SLOT && now - newest < period &&
+             strcmp(sm_json_str(p->spec, "missed", "last"), "skip") != 0;
+    return newest;
 }
 
 /* Puts p at its next slot after `after` and commits that slot's row ahead. */
 static void advance(sm_scheduler *s, plan *p, int64_t after) {
+    int64_t planned = p->slot;
     heap_remove(s, p);
     p->slot = SM_NO_SLOT;
     if (p->last_slot != SM_NO_SLOT && after < p->last_slot)
@@ -153,7 +185,8 @@ static void advance(sm_scheduler *s, plan *p, int64_t after) {
     if (!p->inspection || !next_slot(p->inspection, after, &p->slot, &p->due_ns))
         return;
     heap_add(s, p);
-    plan_slot(s, p->id, p->slot, "schedule");
+    if (p->slot != planned)
+        plan_slot(s, p->id, p->slot, "schedule");
 }
 
 /* ---- runs ---- */
@@ -206,23 +239,47 @@ static void fire(sm_scheduler *s, plan *p, int64_t slot, bool late) {
 static void due(sm_scheduler *s) {
     while (s->n > 0 && !s->stopped) {
         plan *p = s->heap[0];
-        int64_t now = sm_wall_ns();
-        if (p->due_ns > now)
+        int64_t now_ns = wall_ns(s), behind = now_ns - p->due_ns;
+        if (behind < 0)
             break;
         int64_t slot = p->slot;
-        /* Far behind (suspended, stopped, clock set forward): only the newest missed slot runs. */
-        for (size_t i = 0; now - p->due_ns > 2 * LATE_NS && i < p->inspection->n_crons; i++) {
-            int64_t newest;
-            if (sm_cron_prev(p->inspection->crons[i], p->inspection->tz, now / SM_NS_PER_S,
-                             &newest) &&
-                newest > slot)
-                slot = newest;
+        bool run = true;
+        /* Far behind (suspended, stopped, clock set forward): only the newest slot may run. */
+        if (behind > 2 * LATE_NS) {
+            bool young;
+            int64_t newest = newest_slot(p->inspection, now_ns / SM_NS_PER_S, &young);
+            slot = newest > slot ? newest : slot;
+            run = young || behind <= GAP_S * SM_NS_PER_S;
         }
-        bool late = now - p->due_ns > LATE_NS;
-        fire(s, p, slot, late);
-        advance(s, p, slot > now / SM_NS_PER_S ? slot : now / SM_NS_PER_S);
+        if (!run || slot != p->slot)
+            miss_slot(s, p->id, p->slot);
+        if (run)
+            fire(s, p, slot, behind > LATE_NS);
+        else
+            p->last_slot = slot;
+        advance(s, p, slot);
     }
     arm(s);
+}
+
+void sm_scheduler_clock_set(sm_scheduler *s) {
+    int64_t now = wall_ns(s) / SM_NS_PER_S;
+    size_t pos = 0, freed = 0;
+    for (plan *p; (p = sm_map_next(&s->plans, &pos, NULL));) {
+        if (p->last_slot != SM_NO_SLOT && p->last_slot > now + AHEAD_S) {
+            p->last_slot = SM_NO_SLOT;
+            freed++;
+        }
+        /* What is due already stays: it is late, or its start is only delayed. */
+        if (p->inspection && (p->slot == SM_NO_SLOT || p->slot > now))
+            advance(s, p, now);
+    }
+    if (freed)
+        sm_log(SM_LOG_WARN,
+               "the system clock went back by more than a day; the schedules of %zu inspections "
+               "begin again",
+               freed);
+    due(s);
 }
 
 static void on_timer(uv_poll_t *poll, int status, int events) {
@@ -230,8 +287,11 @@ static void on_timer(uv_poll_t *poll, int status, int events) {
     (void)events;
     sm_scheduler *s = poll->data;
     uint64_t ticks;
-    if (read(s->fd, &ticks, sizeof ticks) < 0 && errno == ECANCELED)
+    if (read(s->fd, &ticks, sizeof ticks) < 0 && errno == ECANCELED) {
         sm_log(SM_LOG_INFO, "the system clock was set; due times are looked at again");
+        sm_scheduler_clock_set(s);
+        return;
+    }
     due(s);
 }
 
@@ -251,36 +311,29 @@ static plan *plan_get(sm_scheduler *s, const char *id) {
 }
 
 static bool same_schedule(const sm_inspection *a, const sm_inspection *b) {
-    return a &&
-           json_equal(json_object_get(a->spec, "schedule"), json_object_get(b->spec, "schedule")) &&
-           strcmp(sm_json_str(a->spec, "timezone", ""), sm_json_str(b->spec, "timezone", "")) ==
-               0 &&
-           a->n_crons == b->n_crons;
+    const json_t *x = a ? json_object_get(a->spec, "schedule") : NULL;
+    const json_t *y = json_object_get(b->spec, "schedule");
+    return a && (x == y || json_equal(x, y)) && a->n_crons == b->n_crons &&
+           strcmp(sm_json_str(a->spec, "timezone", ""), sm_json_str(b->spec, "timezone", "")) == 0;
 }
 
 /* A newly loaded inspection: first run, or one catch-up of what was missed while we were down. */
 static void welcome(plan *p, int64_t now) {
     const sm_inspection *i = p->inspection;
+    bool missed = p->missed, young;
+    p->missed = false;
     if (!p->ever_run) {
-        if (i->first_run)
+        if (i->first_run && !p->scheduler->no_first)
             start(p, SM_NO_SLOT, "first", false);
         return;
     }
-    if (p->last_slot == SM_NO_SLOT || strcmp(sm_json_str(i->spec, "missed", "last"), "skip") == 0)
-        return;
-    int64_t newest = SM_NO_SLOT, period = CATCH_UP_S;
-    for (size_t n = 0; n < i->n_crons; n++) {
-        int64_t prev, length = sm_cron_period(i->crons[n], i->tz, now);
-        if (sm_cron_prev(i->crons[n], i->tz, now, &prev) && prev > newest)
-            newest = prev;
-        period = length > period ? length : period;
-    }
-    if (newest > p->last_slot && now - newest < period)
+    int64_t newest = missed ? newest_slot(i, now, &young) : SM_NO_SLOT;
+    if (newest != SM_NO_SLOT && young && newest > p->last_slot)
         start(p, newest, "schedule", true);
 }
 
 void sm_scheduler_update(sm_scheduler *s, sm_inspection *const *list, size_t n) {
-    int64_t now = sm_wall_ns() / SM_NS_PER_S;
+    int64_t now = wall_ns(s) / SM_NS_PER_S;
     size_t pos = 0;
     for (plan *p; (p = sm_map_next(&s->plans, &pos, NULL));)
         p->seen = false;
@@ -302,6 +355,10 @@ void sm_scheduler_update(sm_scheduler *s, sm_inspection *const *list, size_t n) 
             continue;
         heap_remove(s, p);
         p->slot = SM_NO_SLOT;
+        if (p->queued)
+            sm_runner_record(s->runner, p->inspection, p->queued_slot, "schedule", "skipped",
+                             "the inspection was removed before its turn came (overlap)");
+        p->queued = false;
         sm_inspection_unref(p->inspection);
         p->inspection = NULL;
     }
@@ -336,22 +393,24 @@ static void slots_loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *s
     json_t *row;
     if (rc != SM_OK)
         sm_log(SM_LOG_ERROR, "the slots of earlier days could not be read: %s", err->msg);
-    int64_t now = sm_wall_ns() / SM_NS_PER_S;
+    int64_t now = wall_ns(s) / SM_NS_PER_S;
     json_object_foreach((json_t *)slots, id, row) {
-        int64_t slot = sm_json_int(row, "slot", SM_NO_SLOT);
-        if (slot <= now)
-            plan_get(s, id)->last_slot = slot;
+        plan *p = plan_get(s, id);
+        int64_t done = sm_json_int(row, "done", SM_NO_SLOT);
+        p->last_slot = done != SM_NO_SLOT && done > now + AHEAD_S ? SM_NO_SLOT : done;
+        p->missed = sm_json_int(row, "missed", SM_NO_SLOT) > p->last_slot;
     }
     loaded_one(s);
 }
 
 static void last_loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *last) {
-    (void)err;
     sm_scheduler *s = ctx;
     const char *id;
     json_t *row;
-    if (rc == SM_OK)
-        json_object_foreach((json_t *)last, id, row) plan_get(s, id)->ever_run = true;
+    s->no_first = rc != SM_OK;
+    if (rc != SM_OK)
+        sm_log(SM_LOG_ERROR, "what ran in earlier days could not be read: %s", err->msg);
+    json_object_foreach((json_t *)last, id, row) plan_get(s, id)->ever_run = true;
     loaded_one(s);
 }
 
@@ -364,16 +423,22 @@ void sm_scheduler_load(sm_scheduler *s, void (*ready)(void *ctx), void *ctx) {
 }
 
 sm_scheduler *sm_scheduler_new(uv_loop_t *loop, sm_store *store, sm_runner *runner,
-                               sm_runner_done done, void *ctx) {
+                               const sm_clock *clock, sm_runner_done done, void *ctx, sm_err *err) {
+    int fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd < 0) {
+        sm_err_sys(err, errno, "the timer of the schedules");
+        return NULL;
+    }
     sm_scheduler *s = sm_calloc(1, sizeof *s);
     s->loop = loop;
     s->store = store;
     s->runner = runner;
+    s->clock = clock;
     s->done = done;
     s->ctx = ctx;
+    s->fd = fd;
     sm_map_init(&s->plans);
-    s->fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-    uv_poll_init(loop, &s->poll, s->fd);
+    uv_poll_init(loop, &s->poll, fd);
     s->poll.data = s;
     uv_poll_start(&s->poll, UV_READABLE, on_timer);
     return s;

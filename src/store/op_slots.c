@@ -45,20 +45,30 @@ sm_rc sm_op_slot_finish(sm_core *c, const json_t *args, json_t **result, sm_err 
 
 sm_rc sm_op_slot_last(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     (void)args;
-    /* Jumps from inspection to inspection in the primary key: two probes each. */
+    /* Jumps from inspection to inspection in the primary key: two probes each, and what lies behind
+     * the newest slot that was done, which is little. */
     static const char sql[] =
         "WITH RECURSIVE ids (id) AS (SELECT min(id) FROM slots UNION ALL SELECT (SELECT min(s.id) "
-        "FROM slots s WHERE s.id > ids.id) FROM ids WHERE ids.id IS NOT NULL) "
-        "SELECT s.id, s.slot, s.outcome FROM ids JOIN slots s ON s.id = ids.id AND s.slot = "
-        "(SELECT max(m.slot) FROM slots m WHERE m.id = ids.id)";
+        "FROM slots s WHERE s.id > ids.id) FROM ids WHERE ids.id IS NOT NULL), "
+        "done (id, slot) AS (SELECT ids.id, (SELECT d.slot FROM slots d WHERE d.id = ids.id AND "
+        "d.outcome NOT IN ('planned', 'missed') ORDER BY d.slot DESC LIMIT 1) FROM ids) "
+        "SELECT s.id, s.slot, s.outcome, done.slot, (SELECT m.slot FROM slots m WHERE m.id = "
+        "done.id AND m.slot > coalesce(done.slot, -9e18) AND m.outcome = 'missed' "
+        "ORDER BY m.slot DESC LIMIT 1) FROM done JOIN slots s ON s.id = done.id AND s.slot = "
+        "(SELECT max(n.slot) FROM slots n WHERE n.id = done.id)";
     sqlite3_stmt *st;
     bool row;
     json_t *out = json_object();
     sm_rc rc = sm_sql_query(c, &st, err, sql, "");
-    while (rc == SM_OK && (rc = sm_sql_next(c, st, &row, err)) == SM_OK && row)
-        json_object_set_new(
-            out, (const char *)sqlite3_column_text(st, 0),
-            json_pack("{s:o,s:o}", "slot", sm_col_int(st, 1), "outcome", sm_col_text(st, 2)));
+    while (rc == SM_OK && (rc = sm_sql_next(c, st, &row, err)) == SM_OK && row) {
+        json_t *o =
+            json_pack("{s:o,s:o}", "slot", sm_col_int(st, 1), "outcome", sm_col_text(st, 2));
+        static const char *const names[] = {"done", "missed"};
+        for (int i = 0; i < 2; i++)
+            if (sqlite3_column_type(st, 3 + i) != SQLITE_NULL)
+                json_object_set_new(o, names[i], sm_col_int(st, 3 + i));
+        json_object_set_new(out, (const char *)sqlite3_column_text(st, 0), o);
+    }
     if (rc == SM_OK)
         *result = json_incref(out);
     json_decref(out);

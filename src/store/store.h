@@ -52,8 +52,9 @@ typedef enum sm_store_op {
     /* One row per inspection and due instant. {id, slot, trigger, planned_ns} -> {created} */
     SM_OP_SLOT_PLAN,
     SM_OP_SLOT_FINISH, /* {id, slot, outcome, run|null, at_ns, count?} -> null */
-    /* {} -> {id: {slot, outcome}} newest slot of each inspection; outcome "planned" until finished
-     */
+    /* {} -> {id: {slot, outcome, done?, missed?}} newest slot of each inspection; outcome "planned"
+     * until finished; done: newest slot that is neither planned nor missed; missed: newest missed
+     * one after it */
     SM_OP_SLOT_LAST,
     /* {run,id,slot|null,trigger,attempt,account,node,worker,started_ns,params,hash} -> null */
     SM_OP_RUN_START,

@@ -243,12 +243,14 @@ static void slots_are_unique(void **state) {
     expect(s, SM_OP_SLOT_FINISH,
            "{'id':'a.run','slot':60,'outcome':'ok','run':'r','at_ns':61000000000}", "null");
     expect(s, SM_OP_SLOT_PLAN, plan, "{'created':false}");
-    expect(s, SM_OP_SLOT_LAST, NULL,
-           "{'a.run':{'slot':60,'outcome':'ok'},'b.run':{'slot':60,'outcome':'planned'}}");
+    expect(
+        s, SM_OP_SLOT_LAST, NULL,
+        "{'a.run':{'slot':60,'outcome':'ok','done':60},'b.run':{'slot':60,'outcome':'planned'}}");
     expect(s, SM_OP_SLOT_FINISH,
            "{'id':'a.run','slot':120,'outcome':'missed','run':null,'at_ns':1,'count':7}", "null");
     expect(s, SM_OP_SLOT_LAST, NULL,
-           "{'a.run':{'slot':120,'outcome':'missed'},'b.run':{'slot':60,'outcome':'planned'}}");
+           "{'a.run':{'slot':120,'outcome':'missed','done':60,'missed':120},"
+           "'b.run':{'slot':60,'outcome':'planned'}}");
     expect(s, SM_OP_QUERY_RUNS, "{'gaps':true}",
            "[{'run':null,'id':'a.run','slot':120,'trigger':'schedule','attempt':0,"
            "'outcome':'missed','error':null,'traceback':null,"
@@ -285,7 +287,7 @@ static void a_run_begins_and_ends(void **state) {
     expect(s, SM_OP_QUERY_LAST, NULL,
            "{'a.run':{'outcome':'failed','error':'boom','at':'1970-01-01T00:01:02.000Z',"
            "'seconds':2.0,'events':3,'run':'r1'}}");
-    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':60,'outcome':'failed'}}");
+    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':60,'outcome':'failed','done':60}}");
     expect(s, SM_OP_QUERY_RUNS, "{'gaps':true}", "[]");
     expect(s, SM_OP_QUERY_RUNS, "{'status':'ok'}", "[]");
     expect(s, SM_OP_QUERY_RUNS, "{'id':'b*'}", "[]");
@@ -299,7 +301,7 @@ static void a_run_that_never_began_has_a_row(void **state) {
     assert_string_equal(sm_json_str(json_array_get(got, 0), "started", ""),
                         "1970-01-01T00:01:00.000Z");
     json_decref(got);
-    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':60,'outcome':'failed'}}");
+    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':60,'outcome':'failed','done':60}}");
 }
 
 static void an_attempt_that_is_repeated_leaves_the_slot_open(void **state) {
@@ -314,7 +316,7 @@ static void an_attempt_that_is_repeated_leaves_the_slot_open(void **state) {
     json_object_set_new(args, "attempt", json_integer(2));
     json_object_set_new(args, "outcome", json_string("ok"));
     json_decref(call_json(s, SM_OP_RUN_FINISH, args));
-    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':60,'outcome':'ok'}}");
+    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':60,'outcome':'ok','done':60}}");
     json_t *got = call(s, SM_OP_QUERY_RUNS, "{}");
     assert_int_equal(json_array_size(got), 2);
     json_decref(got);

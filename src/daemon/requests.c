@@ -1,0 +1,113 @@
+/* requests: see requests.h. Each request keeps what its answer needs in a struct of its own, which
+ * the answer frees; a peer that went away meanwhile is control's business.
+ */
+#include "daemon/requests.h"
+#include "base/mem.h"
+#include "daemon/once.h"
+#include "daemon/views.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Later than this nobody waits for a drain. */
+enum { DRAIN_MS = 30000, DRAIN_MAX_MS = 3600000 };
+
+/* ---- once ---- */
+
+static void once_progress(void *ctx, const json_t *report) {
+    sm_control_send(ctx, json_pack("{s:O}", "progress", report));
+}
+
+static void once_answer(void *ctx, const json_t *result) {
+    sm_control_reply(ctx, json_pack("{s:b, s:O}", "ok", 1, "result", result));
+}
+
+/* One directory, however it is written. */
+static bool same_root(const char *a, const char *b) {
+    struct stat x, y;
+    return strcmp(a, b) == 0 ||
+           (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+static void run_once(const sm_requests_from *from, sm_control_peer *peer, const json_t *request) {
+    const char *root = sm_json_str(request, "root", "");
+    sm_err err = SM_ERR_INIT;
+    if (!same_root(root, from->config->root)) {
+        sm_err_set(&err, SM_INVALID,
+                   "the process that holds this state directory runs the inspections of %s, not "
+                   "of %s; choose another --state-dir",
+                   from->config->root, root);
+        sm_control_reply(peer, sm_control_error(err.code, err.msg));
+        return;
+    }
+    int64_t drain_ms = sm_json_int(request, "drain_ms", DRAIN_MS);
+    drain_ms = drain_ms < 0 ? 0 : drain_ms > DRAIN_MAX_MS ? DRAIN_MAX_MS : drain_ms;
+    sm_once_options once = {.catalog = from->catalog,
+                            .runner = from->runner,
+                            .pump = from->pump,
+                            .store = from->store,
+                            .select = json_object_get(request, "select"),
+                            .override = json_object_get(request, "override"),
+                            .drain_ms = (int)drain_ms,
+                            .progress = once_progress,
+                            .finished = once_answer,
+                            .ctx = peer};
+    if (sm_once_start(&once, &err) != SM_OK)
+        sm_control_reply(peer, sm_control_error(err.code, err.msg));
+}
+
+/* ---- list ---- */
+
+typedef struct listing {
+    sm_catalog *catalog;
+    sm_store *store;
+    char *node;
+    sm_control_peer *peer;
+    json_t *registry;
+} listing;
+
+static void listing_end(listing *l, json_t *answer) {
+    sm_control_reply(l->peer, answer);
+    json_decref(l->registry);
+    free(l->node);
+    free(l);
+}
+
+static void list_last(void *ctx, sm_rc rc, const sm_err *err, const json_t *last) {
+    listing *l = ctx;
+    if (rc != SM_OK)
+        listing_end(l, sm_control_error(rc, err->msg));
+    else
+        listing_end(l, json_pack("{s:b, s:o}", "ok", 1, "result",
+                                 sm_view_list(l->catalog, l->node, l->registry, last)));
+}
+
+static void list_registry(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
+    listing *l = ctx;
+    if (rc != SM_OK) {
+        listing_end(l, sm_control_error(rc, err->msg));
+        return;
+    }
+    l->registry = json_deep_copy(rows);
+    sm_store_call(l->store, SM_OP_QUERY_LAST, NULL, list_last, l);
+}
+
+void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer,
+                        const json_t *request) {
+    const char *op = sm_json_str(request, "op", "");
+    if (strcmp(op, "list") == 0) {
+        listing *l = sm_calloc(1, sizeof *l);
+        *l = (listing){.catalog = from->catalog,
+                       .store = from->store,
+                       .node = sm_strdup(from->config->node),
+                       .peer = peer};
+        sm_store_call(l->store, SM_OP_REGISTRY_GET, NULL, list_registry, l);
+    } else if (strcmp(op, "once") == 0 && from->may_run) {
+        run_once(from, peer, request);
+    } else if (strcmp(op, "status") == 0) {
+        json_t *status = sm_dispatcher_status(from->dispatcher);
+        sm_control_reply(peer, json_pack("{s:b, s:o}", "ok", 1, "result", status));
+    } else {
+        sm_control_reply(peer, sm_control_error(SM_INVALID, "this process does not answer that"));
+    }
+}
