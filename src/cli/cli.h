@@ -38,6 +38,12 @@ bool sm_help_print(FILE *to, const char *command);
 /* Names of the commands, ended by NULL. */
 extern const char *const sm_commands[];
 
+/* Takes 0, 1 and 2 where they are closed, so that no file of ours gets such a number. */
+void sm_streams_take(void);
+/* For a daemon: a write to 1 and 2 never blocks, what a full pipe does not take is dropped; a
+ * reader that is gone does not end the process (SIGPIPE is ignored). */
+void sm_streams_unblock(void);
+
 /* `selfmon-lua: SENTENCE` on standard error; returns code. */
 int sm_cli_fail(int code, const char *sentence);
 /* Exit code of an error of the configuration or of what runs. */

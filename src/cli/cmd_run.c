@@ -284,6 +284,8 @@ int sm_cmd_run(const sm_args *given) {
                               .override = args.override,
                               .drain_ms = (int)(args.drain_s * 1000),
                               .listener = {&s, told_loaded, told_run, told_stopping}};
+    if (!args.once)
+        sm_streams_unblock();
     header(&s);
     if (args.once) {
         code = run_once(&s, &options);

@@ -95,6 +95,7 @@ static int dispatch(const char *self, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    sm_streams_take();
     if (argc >= 2 && strcmp(argv[1], "--worker") == 0)
         return sm_worker_main(argc, argv);
     if (argc >= 2 && strcmp(argv[1], "--eval-config") == 0)
