@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,22 @@
 
 char *sm_statedir_file(const char *path, const char *name) {
     return sm_fsx_join(path, name);
+}
+
+enum { NAME_TRIES = 25, NAME_TRY_MS = 20 };
+
+/* Who holds the lock. Between taking it and writing its name a holder leaves the name of the last
+ * one there, which has ended: then it is read again. */
+static void read_holder(int fd, char *out, size_t cap) {
+    for (int i = 0; i < NAME_TRIES; i++) {
+        ssize_t n = pread(fd, out, cap - 1, 0);
+        out[n > 0 ? n : 0] = '\0';
+        out[strcspn(out, "\n")] = '\0';
+        long pid = strtol(out, NULL, 10);
+        if (pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM))
+            return;
+        poll(NULL, 0, NAME_TRY_MS);
+    }
 }
 
 static sm_rc take(const char *path, const char *what, sm_statedir *out, sm_err *err) {
@@ -35,9 +53,7 @@ static sm_rc take(const char *path, const char *what, sm_statedir *out, sm_err *
         goto out;
     }
     if (flock(out->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        ssize_t n = pread(out->lock_fd, holder, sizeof holder - 1, 0);
-        holder[n > 0 ? n : 0] = '\0';
-        holder[strcspn(holder, "\n")] = '\0';
+        read_holder(out->lock_fd, holder, sizeof holder);
         rc = sm_err_set(err, SM_BUSY,
                         "state directory %s is held by process %s; stop it, or choose another one "
                         "with --state-dir",
