@@ -38,7 +38,10 @@ static void add_text(line *l, const char *p, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (p[i] == '"')
             add(l, "\\", 1);
-        add(l, p + i, 1);
+        if (p[i] == '\n') /* of the text it begins a new record, of a field it does not */
+            add(l, "\\n", 2);
+        else
+            add(l, p + i, 1);
     }
     if (!plain)
         add(l, "\"", 1);

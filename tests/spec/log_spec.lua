@@ -34,11 +34,18 @@ describe("selfmon.log", function()
     assert.is_truthy(log("local loop = {} loop.l = loop log.info('x', { t = loop })"):find("info\tx", 1, true))
   end)
 
+  it("makes a text of several lines several lines, each with its level", function()
+    assert.are.equal("warn\ta\nwarn\tb\nwarn\t\nwarn\tc\n", log [[log.warn("a\nb\n\nc\n")]])
+  end)
+
   it("cannot forge a line", function()
-    local text = log [[log.info("a\n1\terror\tforged", { ["k\n"] = "v\n2\terror\tx", n = "\27[31m\0" })]]
-    local _, lines = text:gsub("\n", "")
-    assert.are.equal(1, lines)
-    assert.is_nil(text:find("\27", 1, true))
+    local r = internal.run([[
+      monitor{ title = "L" }
+      function run()
+        require "selfmon.log".info("a\n1\terror\tforged", { ["k\n"] = "v\n2\terror\tx", n = "\27[31m\0" })
+      end
+    ]], "run", {})
+    assert.is_truthy(r.log:match '^%d+\tinfo\ta\n%d+\tinfo\t1\terror\tforged "k\\n"="v\\n2\terror\tx" n="\\x1b%[31m\\x00"\n$', r.log)
   end)
 
   it("runs no metamethod", function()
