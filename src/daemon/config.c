@@ -95,6 +95,7 @@ void sm_config_free(sm_config *c) {
     for (size_t i = 0; i < c->n_held; i++) {
         free(c->held[i].name);
         sm_secret_free(c->held[i].value);
+        sm_secretsrc_close(c->held[i].source);
     }
     free(c->held);
     sm_secret_free(c->assoc);

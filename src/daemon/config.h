@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/secret.h"
+#include "daemon/secretsrc.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +48,7 @@ typedef struct sm_config {
     struct sm_config_held { /* secrets of accounts, e.g. "accounts.default.api_key" */
         char *name;
         sm_secret *value;
+        sm_secretsrc *source; /* then value may be NULL: it is read again when it changes */
     } * held;
     size_t n_held;
 } sm_config;

@@ -20,24 +20,27 @@ const char *sm_conf_env(const char *name) {
     return v && *v ? v : NULL;
 }
 
-static void hold(sm_conf *c, const char *name, sm_secret *value /* taken */) {
+/* Keeps a secret under its dotted key: a value, or a source that is read again when it changes;
+ * both are taken. */
+static void hold(sm_conf *c, const char *name, sm_secret *value, sm_secretsrc *source) {
     sm_config *m = c->made;
-    for (size_t i = 0; i < m->n_held; i++) {
-        if (strcmp(m->held[i].name, name) == 0) {
-            sm_secret_free(m->held[i].value);
-            m->held[i].value = value;
-            return;
-        }
+    size_t i = 0;
+    while (i < m->n_held && strcmp(m->held[i].name, name) != 0)
+        i++;
+    if (i == m->n_held) {
+        m->held = sm_realloc(m->held, (m->n_held + 1) * sizeof *m->held);
+        m->held[m->n_held++] = (struct sm_config_held){.name = sm_strdup(name)};
     }
-    m->held = sm_realloc(m->held, (m->n_held + 1) * sizeof *m->held);
-    m->held[m->n_held].name = sm_strdup(name);
-    m->held[m->n_held++].value = value;
+    sm_secret_free(m->held[i].value);
+    sm_secretsrc_close(m->held[i].source);
+    m->held[i].value = value;
+    m->held[i].source = source;
 }
 
 const sm_secret *sm_config_secret(const sm_config *c, const char *name) {
     for (size_t i = 0; i < c->n_held; i++)
         if (strcmp(c->held[i].name, name) == 0)
-            return c->held[i].value;
+            return c->held[i].source ? sm_secretsrc_get(c->held[i].source) : c->held[i].value;
     return NULL;
 }
 
@@ -58,62 +61,37 @@ static sm_rc from_file(const sm_conf *c, const char *path, sm_secret **out, sm_e
     return rc;
 }
 
-/* What `secrets.NAME` says where the secret is; a command is not run while loading. */
-static sm_rc from_source(const sm_conf *c, const json_t *source, sm_secret **out, sm_err *err) {
-    const char *file = sm_json_str(source, "file", NULL);
-    const char *var = sm_json_str(source, "env", NULL);
-    const char *credential = sm_json_str(source, "credential", NULL);
-    if (file)
-        return from_file(c, file, out, err);
-    if (var) {
-        const char *v = sm_conf_env(var);
-        if (!v)
-            return sm_err_set(err, SM_NOT_FOUND, "the environment variable %s is not set", var);
-        *out = sm_secret_new(v, strlen(v));
-        return SM_OK;
-    }
-    if (credential) {
-        const char *dir = sm_conf_env("CREDENTIALS_DIRECTORY");
-        if (!dir || !sm_str_is_id_part(credential, strlen(credential)))
-            return sm_err_set(err, SM_NOT_FOUND, "there is no systemd credential \"%s\"",
-                              credential);
-        char *path = sm_fsx_join(dir, credential);
-        sm_rc rc = from_file(c, path, out, err);
-        free(path);
-        return rc;
-    }
-    return sm_err_set(err, SM_INVALID, "it is not one of file, env, credential");
-}
-
 /* `secret "NAME"` in the configuration: {"$secret": NAME}, which points into `secrets`. */
-static sm_rc from_reference(const sm_conf *c, const char *at, const char *name, sm_secret **out,
+static sm_rc from_reference(const sm_conf *c, const char *at, const char *name, sm_secretsrc **out,
                             sm_err *err) {
     const json_t *source = json_object_get(json_object_get(c->table, "secrets"), name);
     sm_err why = SM_ERR_INIT;
     if (!source)
         return sm_conf_refuse(c, err, at, "%s: there is no secret \"%s\" in secrets", at, name);
-    if (from_source(c, source, out, &why) != SM_OK)
+    if (sm_secretsrc_open(source, c->dir, out, &why) != SM_OK)
         return sm_conf_refuse(c, err, at, "%s: secret \"%s\": %s", at, name, why.msg);
     return SM_OK;
 }
 
-/* Takes the secret at obj[key] out of the JSON; *out NULL without it. */
-static sm_rc take(sm_conf *c, json_t *obj, const char *key, const char *at, sm_secret **out,
-                  sm_err *err) {
+/* Takes the secret at obj[key] out of the JSON, as a value or as its source; both NULL without it.
+ */
+static sm_rc take(sm_conf *c, json_t *obj, const char *key, const char *at, sm_secret **value,
+                  sm_secretsrc **source, sm_err *err) {
     json_t *v = json_object_get(obj, key);
-    *out = NULL;
+    *value = NULL;
+    *source = NULL;
     if (!v || json_is_null(v))
         return SM_OK;
     sm_rc rc = SM_OK;
     const char *reference = json_object_size(v) == 1 ? sm_json_str(v, "$secret", NULL) : NULL;
     if (reference)
-        rc = from_reference(c, at, reference, out, err);
+        rc = from_reference(c, at, reference, source, err);
     else if (!json_is_string(v))
         rc = sm_conf_refuse(c, err, at, "%s: expected a text", at);
     else if (json_string_length(v) == 0)
         rc = sm_conf_refuse(c, err, at, "%s: it is empty", at);
     else
-        *out = sm_secret_new(json_string_value(v), json_string_length(v));
+        *value = sm_secret_new(json_string_value(v), json_string_length(v));
     if (json_is_string(v)) /* jansson frees without wiping */
         explicit_bzero((void *)(uintptr_t)json_string_value(v), json_string_length(v));
     json_object_del(obj, key);
@@ -126,10 +104,11 @@ static void put_hidden(sm_conf *c, const char *name, const char *origin) {
 
 sm_rc sm_conf_take_secret(sm_conf *c, json_t *obj, const char *key, const char *name, sm_err *err) {
     sm_secret *value;
-    sm_rc rc = take(c, obj, key, name, &value, err);
-    if (!value)
+    sm_secretsrc *source;
+    sm_rc rc = take(c, obj, key, name, &value, &source, err);
+    if (!value && !source)
         return rc;
-    hold(c, name, value);
+    hold(c, name, value, source);
     char *origin = sm_conf_origin(c, name);
     put_hidden(c, name, origin);
     free(origin);
@@ -164,11 +143,20 @@ static sm_rc from_env(const sm_conf *c, const char *var, sm_secret **out, char *
 
 sm_rc sm_conf_env_secret(sm_conf *c, const char *var, const char *name, bool *found, sm_err *err) {
     sm_secret *value;
+    sm_secretsrc *source = NULL;
     char *origin;
     sm_rc rc = from_env(c, var, &value, &origin, err);
     *found = value != NULL;
     if (value) {
-        hold(c, name, value);
+        char *file_var = sm_asprintf("%s_FILE", var);
+        const char *file = sm_conf_env(file_var);
+        /* A file is read again when it is rotated. */
+        json_t *where = file ? json_pack("{s:s}", "file", file) : NULL;
+        if (where)
+            sm_secretsrc_open(where, NULL, &source, NULL);
+        json_decref(where);
+        free(file_var);
+        hold(c, name, value, source);
         put_hidden(c, name, origin);
     }
     free(origin);
@@ -213,7 +201,14 @@ sm_rc sm_conf_secrets(sm_conf *c, sm_err *err) {
         else if (from_file(c, json_string_value(file), &value, &why) != SM_OK)
             rc = sm_conf_refuse(c, err, "secret_file", "secret_file: %s", why.msg);
     } else if (rc == SM_OK) {
-        rc = take(c, c->table, "secret", "secret", &value, err);
+        sm_secretsrc *source;
+        rc = take(c, c->table, "secret", "secret", &value, &source, err);
+        if (source) { /* the association secret stays what it was at the start */
+            size_t n;
+            const char *bytes = sm_secret_bytes(sm_secretsrc_get(source), &n);
+            value = sm_secret_new(bytes, n);
+            sm_secretsrc_close(source);
+        }
     }
     if (rc == SM_OK && value) {
         origin = sm_conf_origin(c, file ? "secret_file" : "secret");
