@@ -1,0 +1,249 @@
+/* accounts: see accounts.h. It turns configuration into targets and knows nothing of what they do.
+ *
+ * The proxy is the account's own, else HTTPS_PROXY unless NO_PROXY names the platform's host; it is
+ * for the platform only, never for scripts.
+ */
+#include "daemon/accounts.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "daemon/local.h"
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+typedef struct account {
+    const sm_config *config;
+    char *name;
+    sm_local *local; /* one of these two */
+    sm_remote *remote;
+    sm_node node;
+    char *proxy;
+    sm_secret *script_id, *script_key; /* keys that came with a script */
+} account;
+
+struct sm_accounts {
+    uv_loop_t *loop;
+    sm_http *http;
+    sm_store *store;
+    const sm_config *config;
+    account **list;
+    size_t n;
+};
+
+static const sm_secret *configured(const account *a, const char *field) {
+    char *name = sm_asprintf("accounts.%s.%s", a->name, field);
+    const sm_secret *found = sm_config_secret(a->config, name);
+    free(name);
+    return found;
+}
+
+static const sm_secret *key_id(void *ctx) {
+    const account *a = ctx;
+    return a->script_id ? a->script_id : configured(a, "api_key_id");
+}
+
+static const sm_secret *key(void *ctx) {
+    const account *a = ctx;
+    return a->script_key ? a->script_key : configured(a, "api_key");
+}
+
+static const sm_secret *secret_key(void *ctx) {
+    return configured(ctx, "secret_key");
+}
+
+static void account_free(account *a) {
+    sm_local_free(a->local);
+    sm_remote_free(a->remote);
+    sm_node_fini(&a->node);
+    sm_secret_free(a->script_id);
+    sm_secret_free(a->script_key);
+    free(a->proxy);
+    free(a->name);
+    free(a);
+}
+
+/* Does NO_PROXY (a comma list of hosts and .suffixes, or *) name the host of url? */
+static bool no_proxy_for(const char *list, const char *url) {
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    size_t n = strcspn(host, ":/");
+    while (list && *list) {
+        list += strspn(list, ", ");
+        size_t len = strcspn(list, ", ");
+        const char *word = list;
+        list += len;
+        if (len == 1 && *word == '*')
+            return true;
+        if (len > 0 && *word == '.')
+            word++, len--;
+        if (len > 0 && len <= n && strncasecmp(host + n - len, word, len) == 0 &&
+            (len == n || host[n - len - 1] == '.'))
+            return true;
+    }
+    return false;
+}
+
+static char *proxy_of(const json_t *conf, const sm_node *node) {
+    const char *own = sm_json_str(conf, "proxy", NULL);
+    if (own)
+        return sm_strdup(own);
+    const char *env = getenv("HTTPS_PROXY") ? getenv("HTTPS_PROXY") : getenv("https_proxy");
+    const char *not_for = getenv("NO_PROXY") ? getenv("NO_PROXY") : getenv("no_proxy");
+    if (!env || !*env || strncmp(node->openapi, "https://", 8) != 0 ||
+        no_proxy_for(not_for, node->openapi))
+        return NULL;
+    return sm_strdup(env);
+}
+
+/* node: a name or {openapi, openway}; already checked by the configuration, not for scripts. */
+static sm_rc find_node(const json_t *node, bool insecure, sm_node *out, sm_err *err) {
+    if (json_is_object(node))
+        return sm_node_pair(sm_json_str(node, "openapi", NULL), sm_json_str(node, "openway", NULL),
+                            insecure, out, err);
+    return sm_node_find(json_is_string(node) ? json_string_value(node) : "default", out, err);
+}
+
+static sm_rc make_remote(sm_accounts *all, account *a, const json_t *conf, sm_err *err) {
+    double timeout = 10;
+    const json_t *rate = json_object_get(conf, "rate");
+    const json_t *given = json_object_get(conf, "timeout");
+    if (!key_id(a) && !key(a))
+        return sm_err_set(
+            err, SM_INVALID,
+            "account %s: node %s needs api_key_id and api_key (SELFMON_API_KEY_ID and "
+            "SELFMON_API_KEY for the default account)",
+            a->name, a->node.name);
+    if (json_is_number(given))
+        timeout = json_number_value(given);
+    else if (json_is_string(given))
+        sm_duration_parse(json_string_value(given), &timeout, NULL);
+    sm_remote_account remote = {
+        .name = a->name,
+        .node = &a->node,
+        .report_via = sm_json_str(conf, "report_via", "openway"),
+        .datakit = sm_json_str(conf, "datakit", NULL),
+        .access_key = sm_json_str(conf, "access_key", NULL),
+        .dway = sm_json_str(conf, "access_key", NULL) ? sm_json_str(conf, "dway", "full") : NULL,
+        .ca = sm_json_str(conf, "ca", NULL),
+        .proxy = a->proxy,
+        .timeout_s = timeout,
+        .rate_key = (int)sm_json_int(rate, "key", 20),
+        .rate_workspace = (int)sm_json_int(rate, "workspace", 200),
+        .key_id = key_id,
+        .key = key,
+        .secret_key = secret_key,
+        .ctx = a};
+    a->remote = sm_remote_new(all->loop, all->http, all->store, &remote);
+    return SM_OK;
+}
+
+/* Takes script_id and script_key. */
+static sm_rc add(sm_accounts *all, const char *name, const json_t *conf, const json_t *node,
+                 sm_secret *script_id, sm_secret *script_key, sm_err *err) {
+    account *a = sm_calloc(1, sizeof *a);
+    sm_rc rc = SM_OK;
+    a->config = all->config;
+    a->name = sm_strdup(name);
+    a->script_id = script_id;
+    a->script_key = script_key;
+    if (json_is_string(node) && strcmp(json_string_value(node), "local") == 0) {
+        a->local = all->store ? sm_local_new(all->store) : NULL;
+    } else {
+        rc = find_node(node, sm_json_bool(conf, "insecure", false), &a->node, err);
+        if (rc != SM_OK)
+            sm_err_wrap(err, "account %s", name);
+        else {
+            a->proxy = proxy_of(conf, &a->node);
+            rc = make_remote(all, a, conf, err);
+        }
+    }
+    if (rc != SM_OK) {
+        account_free(a);
+        return rc;
+    }
+    all->list = sm_realloc(all->list, (all->n + 1) * sizeof(account *));
+    all->list[all->n++] = a;
+    return SM_OK;
+}
+
+static account *find(const sm_accounts *a, const char *name) {
+    for (size_t i = 0; i < a->n; i++)
+        if (strcmp(a->list[i]->name, name) == 0)
+            return a->list[i];
+    return NULL;
+}
+
+sm_rc sm_accounts_learn(sm_accounts *a, const sm_inspection *inspection, sm_err *err) {
+    if (!inspection->api_key || find(a, inspection->account))
+        return SM_OK;
+    const char *id = sm_json_str(inspection->spec, "api_key_id", "");
+    size_t n;
+    const char *bytes = sm_secret_bytes(inspection->api_key, &n);
+    const json_t *conf = json_object_get(a->config->accounts, "default");
+    return add(a, inspection->account, conf, json_object_get(inspection->spec, "node"),
+               *id ? sm_secret_new(id, strlen(id)) : NULL, sm_secret_new(bytes, n), err);
+}
+
+sm_rc sm_accounts_open(uv_loop_t *loop, sm_http *http, sm_store *store, const sm_config *config,
+                       sm_accounts **out, sm_err *err) {
+    sm_accounts *a = sm_calloc(1, sizeof *a);
+    const char *name;
+    json_t *conf;
+    sm_rc rc = SM_OK;
+    *a = (sm_accounts){.loop = loop, .http = http, .store = store, .config = config};
+    json_object_foreach(config->accounts, name, conf) {
+        if (rc == SM_OK)
+            rc = add(a, name, conf, json_object_get(conf, "node"), NULL, NULL, err);
+    }
+    /* Also after a failure: what was made must be closed before the loop ends. */
+    *out = a;
+    return rc;
+}
+
+size_t sm_accounts_count(const sm_accounts *a) {
+    return a->n;
+}
+
+const char *sm_accounts_name(const sm_accounts *a, size_t i) {
+    return a->list[i]->name;
+}
+
+const sm_target *sm_accounts_target(const sm_accounts *a, const char *name) {
+    const account *one = find(a, name);
+    if (!one)
+        return NULL;
+    return one->remote  ? sm_remote_target(one->remote)
+           : one->local ? sm_local_target(one->local)
+                        : NULL;
+}
+
+sm_remote *sm_accounts_remote(const sm_accounts *a, const char *name) {
+    const account *one = find(a, name);
+    return one ? one->remote : NULL;
+}
+
+json_t *sm_accounts_status(const sm_accounts *a) {
+    json_t *out = json_array();
+    for (size_t i = 0; i < a->n; i++) {
+        json_t *one = a->list[i]->remote ? sm_remote_status(a->list[i]->remote)
+                                         : json_pack("{s:s}", "node", "local");
+        json_object_set_new(one, "name", json_string(a->list[i]->name));
+        json_array_append_new(out, one);
+    }
+    return out;
+}
+
+void sm_accounts_close(sm_accounts *a) {
+    for (size_t i = 0; a && i < a->n; i++)
+        if (a->list[i]->remote)
+            sm_remote_close(a->list[i]->remote);
+}
+
+void sm_accounts_free(sm_accounts *a) {
+    if (!a)
+        return;
+    for (size_t i = 0; i < a->n; i++)
+        account_free(a->list[i]);
+    free(a->list);
+    free(a);
+}

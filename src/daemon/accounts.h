@@ -1,0 +1,24 @@
+/* accounts: every account of the configuration (and those that scripts bring) as a target: the
+ * embedded platform, or a workspace over HTTP. Owned by the loop's thread. */
+#pragma once
+#include "daemon/catalog.h"
+#include "daemon/remote.h"
+
+typedef struct sm_accounts sm_accounts;
+
+/* store may be NULL (doctor without a store): then local accounts have no target. http may be NULL
+ * when config->local. SM_INVALID: an account whose node or keys do not fit. */
+sm_rc sm_accounts_open(uv_loop_t *loop, sm_http *http, sm_store *store, const sm_config *config,
+                       sm_accounts **out, sm_err *err);
+/* Makes the account of an inspection that has its key in the script (its `account` is
+ * `script-…`), if there is none yet; nothing for others. */
+sm_rc sm_accounts_learn(sm_accounts *a, const sm_inspection *inspection, sm_err *err);
+size_t sm_accounts_count(const sm_accounts *a);
+const char *sm_accounts_name(const sm_accounts *a, size_t i);
+/* By name; NULL when there is no such account. */
+const sm_target *sm_accounts_target(const sm_accounts *a, const char *account);
+sm_remote *sm_accounts_remote(const sm_accounts *a, const char *account); /* NULL: local */
+/* One object per account: sm_remote_status, or {name, node: "local"}. New reference. */
+json_t *sm_accounts_status(const sm_accounts *a);
+void sm_accounts_close(sm_accounts *a); /* then free once the loop has turned */
+void sm_accounts_free(sm_accounts *a);
