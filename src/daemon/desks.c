@@ -1,0 +1,133 @@
+/* desks: see desks.h. It holds them and counts their answers; it decides nothing. */
+#include "daemon/desks.h"
+#include "base/mem.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct desk {
+    const char *account; /* borrowed from accounts */
+    sm_registrar *registrar;
+    sm_pump *pump;
+} desk;
+
+struct sm_desks {
+    uv_loop_t *loop;
+    sm_store *store;
+    sm_accounts *accounts;
+    double max_age_s;
+    desk *list;
+    size_t n;
+};
+
+typedef struct gather { /* waits for several answers */
+    size_t left;
+    void (*done)(void *ctx);
+    void *ctx;
+} gather;
+
+static void one_came(void *ctx) {
+    gather *g = ctx;
+    if (--g->left > 0)
+        return;
+    g->done(g->ctx);
+    free(g);
+}
+
+static gather *gather_new(size_t n, void (*done)(void *ctx), void *ctx) {
+    gather *g = sm_calloc(1, sizeof *g);
+    *g = (gather){.left = n, .done = done, .ctx = ctx};
+    return g;
+}
+
+static void nothing(void *ctx) {
+    (void)ctx;
+}
+
+static bool add_missing(sm_desks *d) {
+    size_t before = d->n;
+    for (size_t i = d->n; i < sm_accounts_count(d->accounts); i++) {
+        const char *name = sm_accounts_name(d->accounts, i);
+        const sm_target *target = sm_accounts_target(d->accounts, name);
+        double age = sm_accounts_remote(d->accounts, name) ? d->max_age_s : 0;
+        d->list = sm_realloc(d->list, (d->n + 1) * sizeof *d->list);
+        d->list[d->n++] = (desk){.account = name,
+                                 .registrar = sm_registrar_new(d->loop, d->store, target, age),
+                                 .pump = sm_pump_new(d->loop, d->store, target)};
+    }
+    return d->n > before;
+}
+
+sm_desks *sm_desks_new(uv_loop_t *loop, sm_store *store, sm_accounts *accounts, double max_age_s) {
+    sm_desks *d = sm_calloc(1, sizeof *d);
+    *d = (sm_desks){.loop = loop, .store = store, .accounts = accounts, .max_age_s = max_age_s};
+    add_missing(d);
+    return d;
+}
+
+void sm_desks_extend(sm_desks *d) {
+    size_t before = d->n;
+    if (!add_missing(d))
+        return;
+    for (size_t i = before; i < d->n; i++) {
+        sm_registrar_load(d->list[i].registrar, nothing, NULL);
+        sm_pump_poke(d->list[i].pump);
+    }
+}
+
+void sm_desks_load(sm_desks *d, void (*ready)(void *ctx), void *ctx) {
+    gather *g = gather_new(d->n, ready, ctx);
+    for (size_t i = 0; i < d->n; i++)
+        sm_registrar_load(d->list[i].registrar, one_came, g);
+}
+
+sm_registrar *sm_desks_registrar(void *desks, const char *account) {
+    sm_desks *d = desks;
+    sm_registrar *found = d->list[0].registrar;
+    for (size_t i = 0; i < d->n; i++) {
+        if (strcmp(d->list[i].account, account) == 0)
+            return d->list[i].registrar;
+        if (strcmp(d->list[i].account, "default") == 0)
+            found = d->list[i].registrar;
+    }
+    return found;
+}
+
+void sm_desks_poke(sm_desks *d) {
+    for (size_t i = 0; i < d->n; i++)
+        sm_pump_poke(d->list[i].pump);
+}
+
+void sm_desks_drain(sm_desks *d, int timeout_ms, void (*done)(void *ctx), void *ctx) {
+    gather *g = gather_new(d->n, done, ctx);
+    size_t n = d->n;
+    for (size_t i = 0; i < n; i++)
+        sm_pump_drain(d->list[i].pump, timeout_ms, one_came, g);
+}
+
+json_t *sm_desks_troubles(const sm_desks *d) {
+    json_t *out = json_array();
+    for (size_t i = 0; i < d->n; i++) {
+        const char *text = sm_pump_trouble(d->list[i].pump);
+        if (text)
+            json_array_append_new(out, sm_json_text(text, strlen(text)));
+    }
+    return out;
+}
+
+void sm_desks_close(sm_desks *d) {
+    for (size_t i = 0; d && i < d->n; i++) {
+        sm_pump_close(d->list[i].pump);
+        sm_registrar_close(d->list[i].registrar);
+    }
+}
+
+void sm_desks_free(sm_desks *d) {
+    if (!d)
+        return;
+    for (size_t i = 0; i < d->n; i++) {
+        sm_pump_free(d->list[i].pump);
+        sm_registrar_free(d->list[i].registrar);
+    }
+    free(d->list);
+    free(d);
+}

@@ -1,0 +1,26 @@
+/* desks: one registrar and one pump for each account, and what is asked of all of them together.
+ * Owned by the loop's thread. */
+#pragma once
+#include "daemon/accounts.h"
+#include "daemon/pump.h"
+#include "daemon/registrar.h"
+
+typedef struct sm_desks sm_desks;
+
+/* max_age_s: of a remote platform's view; the embedded one is always asked. accounts is borrowed.
+ */
+sm_desks *sm_desks_new(uv_loop_t *loop, sm_store *store, sm_accounts *accounts, double max_age_s);
+/* Opens desks for accounts that were added since; loads their last known views. */
+void sm_desks_extend(sm_desks *d);
+/* ready(ctx) once, when every registrar that exists now has its last known views. */
+void sm_desks_load(sm_desks *d, void (*ready)(void *ctx), void *ctx);
+/* The registrar of an account; that of the default account for an unknown name. For
+ * sm_runner_options. */
+sm_registrar *sm_desks_registrar(void *desks, const char *account);
+void sm_desks_poke(sm_desks *d);
+/* done(ctx) once, when every pump has nothing due, or after timeout_ms. */
+void sm_desks_drain(sm_desks *d, int timeout_ms, void (*done)(void *ctx), void *ctx);
+/* What holds deliveries up: array of sentences, new reference. */
+json_t *sm_desks_troubles(const sm_desks *d);
+void sm_desks_close(sm_desks *d);
+void sm_desks_free(sm_desks *d); /* once the loop has turned and the store is closed */
