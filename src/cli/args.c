@@ -16,8 +16,12 @@ enum {
     EVENTS = 16,
     RUNS = 32,
     LOCAL = 64,
-    READS = LIST | KEY | NEXT | EVENTS | RUNS | LOCAL,
-    ALL = RUN | READS
+    NODES = 128,
+    STATUS = 256,
+    DOCTOR = 512,
+    ADOPT = 1024,
+    ALL = 2047,
+    CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
 typedef enum kind { FLAG, TEXT, SECONDS, COUNT, PARAM } kind;
@@ -30,7 +34,9 @@ static const struct option {
     int commands;
 } options[] = {
     {"--help", "-h", FLAG, offsetof(sm_args, help), ALL},
-    {"--config", "-c", TEXT, offsetof(sm_args, flags.config_file), ALL},
+    {"--config", "-c", TEXT, offsetof(sm_args, flags.config_file), CONFIG},
+    {"--config", NULL, FLAG, offsetof(sm_args, show_config), DOCTOR},
+    {"-c", NULL, TEXT, offsetof(sm_args, flags.config_file), DOCTOR},
     {"--state-dir", NULL, TEXT, offsetof(sm_args, flags.state_dir), ALL},
     {"--node", NULL, TEXT, offsetof(sm_args, flags.node), ALL},
     {"--quiet", "-q", FLAG, offsetof(sm_args, quiet), ALL},
@@ -54,14 +60,17 @@ static const struct option {
     {"--number", "-n", COUNT, offsetof(sm_args, n), NEXT | EVENTS | RUNS},
     {"--tz", NULL, TEXT, offsetof(sm_args, tz), NEXT},
     {"--from", NULL, TEXT, offsetof(sm_args, from), NEXT},
+    {"--brand", NULL, TEXT, offsetof(sm_args, brand), NODES},
+    {"--send-event", NULL, FLAG, offsetof(sm_args, send_event), DOCTOR},
 };
 
 static int command_bit(const char *command) {
     static const struct {
         const char *name;
         int bit;
-    } bits[] = {{"run", RUN},       {"list", LIST}, {"key", KEY},    {"next", NEXT},
-                {"events", EVENTS}, {"runs", RUNS}, {"local", LOCAL}};
+    } bits[] = {{"run", RUN},       {"list", LIST},     {"key", KEY},     {"next", NEXT},
+                {"events", EVENTS}, {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
+                {"status", STATUS}, {"doctor", DOCTOR}, {"adopt", ADOPT}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;
@@ -171,6 +180,9 @@ sm_rc sm_args_parse(int argc, char **argv, sm_args *out, sm_err *err) {
         if (set_value(out, o, value, err) != SM_OK)
             return err->code;
     }
+    const char *format = out->log_format;
+    if (format && strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
+        return sm_err_set(err, SM_INVALID, "--log-format: expected text or json, got %s", format);
     return SM_OK;
 }
 

@@ -21,7 +21,8 @@ typedef struct sm_args {
     const char *command; /* "run" */
     sm_flags flags;
     bool help, version, once, dry, json, quiet, verbose, no_color, log, gaps;
-    const char *log_format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from;
+    bool show_config, send_event; /* doctor */
+    const char *log_format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from, *brand;
     double wait_s, drain_s;
     long n;           /* -n, 0 when not given */
     json_t *override; /* {id: {name: text}} from -p, NULL when none */
@@ -51,6 +52,15 @@ int sm_cli_code(sm_rc rc);
 /* Loads the configuration and sets up the log. 0, or the exit code after saying why. Refuses nodes
  * this version cannot talk to. */
 int sm_cli_config(const sm_args *a, bool need_root, sm_config **out);
+/* The same for those who only look: any node will do. *err has the sentence, nothing is printed. */
+sm_rc sm_cli_load(const sm_args *a, bool need_root, sm_config **out, sm_err *err);
+/* Calls line for each value of the configuration, sorted by key: secrets as ***. */
+void sm_cli_explain(const sm_config *config,
+                    void (*line)(void *ctx, const char *key, const char *value, const char *origin),
+                    void *ctx);
+/* What `list` shows (daemon/views.h), from the process that holds the state directory, else from
+ * the scripts loaded here. New reference. */
+sm_rc sm_cli_list(const sm_args *a, sm_config *config, json_t **out, sm_err *err);
 
 /* Output. Colours only on a terminal and unless --no-color or NO_COLOR. */
 bool sm_cli_color(const sm_args *a, FILE *to);
@@ -74,3 +84,7 @@ int sm_cmd_next(const sm_args *a);
 int sm_cmd_events(const sm_args *a);
 int sm_cmd_runs(const sm_args *a);
 int sm_cmd_local(const sm_args *a);
+int sm_cmd_nodes(const sm_args *a);
+int sm_cmd_status(const sm_args *a);
+int sm_cmd_doctor(const sm_args *a);
+int sm_cmd_adopt(const sm_args *a);

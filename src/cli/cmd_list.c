@@ -51,7 +51,7 @@ static sm_rc list_here(const sm_args *a, sm_config *config, json_t **out, sm_err
     return rc;
 }
 
-static sm_rc get_list(const sm_args *a, sm_config *config, json_t **out, sm_err *err) {
+sm_rc sm_cli_list(const sm_args *a, sm_config *config, json_t **out, sm_err *err) {
     sm_client *link = NULL;
     sm_rc rc = sm_client_open(config, &link, NULL);
     bool remote = rc == SM_OK && sm_client_remote(link);
@@ -114,7 +114,7 @@ int sm_cmd_list(const sm_args *given) {
     if (args.n_rest > 0)
         args.flags.path = args.rest[0];
     int code = sm_cli_config(&args, true, &config);
-    if (code == SM_EXIT_OK && get_list(&args, config, &list, &err) != SM_OK)
+    if (code == SM_EXIT_OK && sm_cli_list(&args, config, &list, &err) != SM_OK)
         code = sm_cli_fail(SM_EXIT_FAIL, err.msg);
     json_array_foreach(list, i, item) {
         if (wanted(&args, item))
@@ -189,7 +189,7 @@ static int schedules_of(const sm_args *a, const char *id, json_t **exprs, char *
     int code = sm_cli_config(a, true, &config);
     if (code != SM_EXIT_OK)
         return code;
-    if (get_list(a, config, &list, &err) != SM_OK)
+    if (sm_cli_list(a, config, &list, &err) != SM_OK)
         code = sm_cli_fail(SM_EXIT_FAIL, err.msg);
     const char **ids = sm_calloc(json_array_size(list) + 1, sizeof *ids);
     json_array_foreach(list, i, item) {

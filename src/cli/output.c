@@ -18,16 +18,42 @@ int sm_cli_code(sm_rc rc) {
     return rc == SM_OK ? SM_EXIT_OK : SM_EXIT_FAIL;
 }
 
-int sm_cli_config(const sm_args *a, bool need_root, sm_config **out) {
-    sm_err err = SM_ERR_INIT;
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void sm_cli_explain(const sm_config *config,
+                    void (*line)(void *ctx, const char *key, const char *value, const char *origin),
+                    void *ctx) {
+    json_t *all = sm_config_explain(config), *one;
+    const char **keys = sm_calloc(json_object_size(all) + 1, sizeof *keys), *key;
+    size_t n = 0;
+    json_object_foreach(all, key, one) keys[n++] = key;
+    qsort(keys, n, sizeof *keys, by_name);
+    for (size_t i = 0; i < n; i++) {
+        one = json_object_get(all, keys[i]);
+        const json_t *v = json_object_get(one, "value");
+        char *value = json_is_string(v) ? sm_cli_text(json_string_value(v), 1000)
+                                        : sm_json_dump(v ? v : json_null(), NULL);
+        line(ctx, keys[i], value, sm_json_str(one, "origin", "default"));
+        free(value);
+    }
+    free(keys);
+    json_decref(all);
+}
+
+static void log_value(void *ctx, const char *key, const char *value, const char *origin) {
+    (void)ctx;
+    sm_log(SM_LOG_DEBUG, "configuration: %s = %s (%s)", key, value, origin);
+}
+
+sm_rc sm_cli_load(const sm_args *a, bool need_root, sm_config **out, sm_err *err) {
     sm_level level = SM_LOG_INFO;
     const char *format = a->log_format;
-    if (format && strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
-        return sm_cli_fail(SM_EXIT_USAGE, "--log-format: expected text or json");
-    sm_rc rc = sm_config_load(a->self, &a->flags, need_root, out, &err);
+    sm_rc rc = sm_config_load(a->self, &a->flags, need_root, out, err);
     if (rc != SM_OK)
-        return sm_cli_fail(rc == SM_NOT_FOUND ? SM_EXIT_USAGE : SM_EXIT_CONFIG, err.msg);
-    if (sm_level_parse((*out)->log_level, &level, &err) != SM_OK)
+        return rc;
+    if (sm_level_parse((*out)->log_level, &level, NULL) != SM_OK)
         level = SM_LOG_INFO;
     if (a->verbose)
         level = SM_LOG_DEBUG;
@@ -36,6 +62,16 @@ int sm_cli_config(const sm_args *a, bool need_root, sm_config **out) {
     if (!format)
         format = (*out)->log_format;
     sm_log_setup(level, strcmp(format, "json") == 0, sm_cli_color(a, stderr));
+    if (a->verbose)
+        sm_cli_explain(*out, log_value, NULL);
+    return SM_OK;
+}
+
+int sm_cli_config(const sm_args *a, bool need_root, sm_config **out) {
+    sm_err err = SM_ERR_INIT;
+    sm_rc rc = sm_cli_load(a, need_root, out, &err);
+    if (rc != SM_OK)
+        return sm_cli_fail(rc == SM_NOT_FOUND ? SM_EXIT_USAGE : SM_EXIT_CONFIG, err.msg);
     if (!(*out)->local) {
         char text[SM_ERR_MAX];
         snprintf(text, sizeof text,
