@@ -1,6 +1,8 @@
 /* lineproto: points of line protocol exactly as the vendor's client writes them
  * (platform-facts 3.6), with the recommended deviations: a point without fields or measurement,
- * with nan or inf, or with an integer outside int64 is refused; empty tags are fine. Pure. */
+ * with nan or inf, or with an integer outside int64 is refused; empty tags are fine. And one more:
+ * of names that are equal once normalised the first in byte order is written, and a tag with the
+ * name of a field is left out, as readers refuse a line that has a name twice. Pure. */
 #pragma once
 #include "base/buf.h"
 #include "base/json.h"

@@ -11,12 +11,13 @@ typedef struct sm_node_row { /* one public node; static */
     const char *name;        /* "CN1(Hangzhou)" */
     const char *openapi, *openway,
         *console;     /* URLs without a trailing slash; console may be NULL */
-    const char *note; /* "legacy", "inferred", … or NULL */
+    const char *note; /* "legacy", "disputed", "weak", or NULL: in the vendor's current documents */
 } sm_node_row;
 
 typedef struct sm_node {
-    char *name;  /* as shown: "default", "truewatch/us1", or the openapi host of a private pair */
-    char *brand; /* NULL for a private pair */
+    char *
+        name; /* as shown: "default", "truewatch/us1", or host[:port] of a private pair's openapi */
+    char *brand;             /* NULL for a private pair */
     char *openapi, *openway; /* base URLs: no trailing slash, a path is kept */
 } sm_node;
 
