@@ -15,7 +15,9 @@
 typedef struct show {
     const sm_args *args;
     const sm_config *config;
-    FILE *to; /* where a person reads */
+    FILE *to;    /* where a person reads; a text in memory when the log is JSON */
+    char *lines; /* that text, and its length */
+    size_t lines_n;
     bool color;
     int id_width;
     json_t *disabled; /* daemon: ids whose `disabled` was told already */
@@ -24,12 +26,24 @@ typedef struct show {
     const char *worst;
 } show;
 
-static void header(const show *s) {
+/* Ends what was written to s->to: to the person, or line by line into the JSON log. */
+static void told(show *s) {
+    fflush(s->to);
+    if (!s->lines)
+        return;
+    for (char *line = s->lines, *end;
+         (end = memchr(line, '\n', (size_t)(s->lines + s->lines_n - line))); line = end + 1)
+        sm_log(SM_LOG_INFO, "%.*s", (int)(end - line), line);
+    fseeko(s->to, 0, SEEK_SET);
+}
+
+static void header(show *s) {
     char *state = sm_cli_path(s->config->state_dir);
     if (!s->args->quiet)
         fprintf(s->to, "selfmon-lua %s   node %s   state %s\n", SM_VERSION, s->config->node,
                 s->args->dry ? "none (dry run)" : state);
     free(state);
+    told(s);
 }
 
 static void told_loaded(void *ctx, const sm_app *app, bool first) {
@@ -56,7 +70,7 @@ static void told_loaded(void *ctx, const sm_app *app, bool first) {
         sm_time_rfc3339(slot * SM_NS_PER_S, false, at);
         fprintf(s->to, "next: %s at %s; stop with Ctrl-C\n", next, at);
     }
-    fflush(s->to);
+    told(s);
 }
 
 static void told_stopping(void *ctx, int signal) {
@@ -64,7 +78,7 @@ static void told_stopping(void *ctx, int signal) {
     show *s = ctx;
     if (!s->args->quiet)
         fprintf(s->to, "stopping: running inspections get 10 s (again to stop now)\n");
-    fflush(s->to);
+    told(s);
 }
 
 /* `disabled` is told when it begins, not at each slot. */
@@ -112,6 +126,7 @@ static void told_run(void *ctx, const json_t *report) {
     const char *trace = sm_json_str(report, "traceback", NULL);
     if (s->args->once && trace && !s->args->verbose)
         fprintf(s->to, "%s\n", trace);
+    told(s);
 }
 
 /* Paths of the command line relative to the root; SM_INVALID for one outside it. */
@@ -274,7 +289,10 @@ int sm_cmd_run(const sm_args *given) {
               .disabled = json_object(),
               .events = json_array(),
               .summary = json_array()};
-    s.color = sm_cli_color(&args, s.to);
+    const char *format = args.log_format ? args.log_format : config->log_format;
+    if (!args.once && strcmp(format, "json") == 0)
+        s.to = open_memstream(&s.lines, &s.lines_n);
+    s.color = !s.lines && sm_cli_color(&args, s.to);
     sm_app_options options = {.mode = args.dry    ? SM_APP_DRY
                                       : args.once ? SM_APP_ONCE
                                                   : SM_APP_DAEMON,
@@ -293,6 +311,9 @@ int sm_cmd_run(const sm_args *given) {
         sm_rc rc = sm_app_run(&options, NULL, &err);
         code = rc == SM_OK ? SM_EXIT_OK : sm_cli_fail(SM_EXIT_FAIL, err.msg);
     }
+    if (s.lines)
+        fclose(s.to);
+    free(s.lines);
     json_decref(s.disabled);
     json_decref(s.events);
     json_decref(s.summary);

@@ -221,6 +221,19 @@ def test_sigterm_gives_running_ones_time():
         assert p.events()[0]["delivery"] == "delivered", p.events()
 
 
+def test_json_log():
+    """--log-format json: every line of the daemon is one JSON object on standard error"""
+    import json
+    with project() as p:
+        p.script("a.lua", simple(report("warning", "Tab\\tand \\\"quote\\\"")))
+        d = p.daemon("--log-format", "json", "inspections/")
+        wait_for(lambda: "a.run" in d.err and "event" in d.err, "the run in the log")
+        assert d.stop() == 0 and d.out == "", d.out
+        lines = [json.loads(line) for line in d.err.splitlines()]
+        assert all(set(line) == {"time", "level", "msg"} for line in lines), lines
+        assert any('and "quote"' in line["msg"] for line in lines), lines
+
+
 def test_shipped_inspections():
     """the shipped inspections run, each with outcome ok"""
     with project() as p:
