@@ -16,6 +16,7 @@ typedef struct sm_http sm_http;
 typedef struct sm_http_request {
     const char *method;           /* GET or POST */
     const char *url;              /* without credentials */
+    const sm_secret *path_secret; /* appended to the URL as it stands (percent-encoded), or NULL */
     const sm_secret *query_token; /* appended as ?token= / &token=, or NULL */
     const char *const *headers;   /* "Name: value", ends with NULL; may be NULL */
     const char *secret_header;    /* name of a header whose value is `secret`, or NULL */
@@ -32,7 +33,7 @@ typedef enum sm_http_failure {
     SM_HTTP_ANSWERED,
     SM_HTTP_DNS,
     SM_HTTP_CONNECT,
-    SM_HTTP_TLS,
+    SM_HTTP_TLS, /* the certificate could not be verified */
     SM_HTTP_TIMEOUT,
     SM_HTTP_OTHER
 } sm_http_failure;
