@@ -2,7 +2,8 @@
  * (see registrar.h). It does not run anything and never guesses: without any view nothing runs.
  *
  * One question goes through: wanted -> list -> (create -> list again | modify) -> view stored ->
- * answered. Questions about one inspection that come meanwhile join it.
+ * answered. Questions about one inspection that come meanwhile join it; those that want another
+ * text registered, or that must not be answered by a list already sent, are asked after it.
  */
 #include "daemon/registrar.h"
 #include "base/clock.h"
@@ -17,6 +18,8 @@ enum { LIST_MAX = 100 };
 
 typedef struct waiter {
     struct waiter *next;
+    sm_inspection *inspection; /* referenced */
+    bool ask;
     sm_registrar_done done;
     void *ctx;
 } waiter;
@@ -33,8 +36,11 @@ typedef struct entry {  /* one inspection, by function id */
     json_t *params;
     int64_t seen_ns; /* wall */
     bool asking;     /* in `wanted` or under way */
+    bool fresh;      /* memory answers this question */
+    bool sent;       /* its list is under way, or more */
     bool created;    /* create was sent for this question: a second one would go round for ever */
-    waiter *waiters;
+    waiter *waiters; /* of this question, in order */
+    waiter *later;   /* of the next one */
 } entry;
 
 struct sm_registrar {
@@ -43,8 +49,8 @@ struct sm_registrar {
     const sm_target *target;
     int64_t max_age_ns;
     sm_map entries;
-    entry *wanted;   /* to be asked at the next turn */
-    uv_timer_t turn; /* fires once the loop has collected what is wanted */
+    entry *wanted, **wanted_end; /* to be asked at the next turn, in order */
+    uv_timer_t turn;             /* fires once the loop has collected what is wanted */
     size_t waiting;
     void (*ready)(void *ctx);
     void *ready_ctx;
@@ -53,7 +59,6 @@ struct sm_registrar {
 typedef struct batch { /* one `list` under way */
     sm_registrar *registrar;
     entry *first;
-    bool again; /* second list, after creates */
 } batch;
 
 typedef struct step { /* one create or modify under way */
@@ -61,7 +66,7 @@ typedef struct step { /* one create or modify under way */
     entry *entry;
 } step;
 
-static void ask_wanted(sm_registrar *r);
+static void want(sm_registrar *r, entry *e, waiter *w);
 
 static entry *entry_get(sm_registrar *r, const char *id) {
     entry *e = sm_map_get(&r->entries, id);
@@ -74,7 +79,41 @@ static entry *entry_get(sm_registrar *r, const char *id) {
     return e;
 }
 
+static void waiter_free(waiter *w) {
+    sm_inspection_unref(w->inspection);
+    free(w);
+}
+
+static void waiters_add(waiter **list, waiter *w) {
+    while (*list)
+        list = &(*list)->next;
+    *list = w;
+}
+
+static void waiters_free(waiter *list) {
+    for (waiter *next; list; list = next) {
+        next = list->next;
+        waiter_free(list);
+    }
+}
+
+/* What is known belongs to another association key: it says nothing about this one. */
+static void forget(entry *e) {
+    json_decref(e->registered);
+    json_decref(e->params);
+    free(e->uuid);
+    free(e->ref_key);
+    e->registered = NULL;
+    e->params = json_object();
+    e->uuid = e->ref_key = NULL;
+    e->known = false;
+    e->status = 0;
+    e->seen_ns = 0;
+}
+
 static void entry_free(entry *e) {
+    waiters_free(e->waiters);
+    waiters_free(e->later);
     sm_inspection_unref(e->inspection);
     json_decref(e->payload);
     json_decref(e->registered);
@@ -95,11 +134,11 @@ static void view_of(const entry *e, const char *error, sm_view *v) {
                    .error = error};
 }
 
-/* Ends the question about e: everybody who waits gets the view. */
+/* Ends the question about e: everybody who waits gets the view; then the next one is asked. */
 static void answer(sm_registrar *r, entry *e, const char *error) {
-    waiter *list = e->waiters;
+    waiter *list = e->waiters, *later = e->later;
     sm_inspection *inspection = e->inspection;
-    e->waiters = NULL;
+    e->waiters = e->later = NULL;
     e->inspection = NULL;
     e->asking = false;
     while (list) {
@@ -109,18 +148,38 @@ static void answer(sm_registrar *r, entry *e, const char *error) {
         sm_view v;
         view_of(e, error, &v);
         w->done(w->ctx, &v);
-        free(w);
+        waiter_free(w);
+    }
+    while (later) {
+        waiter *w = later;
+        later = w->next;
+        w->next = NULL;
+        want(r, e, w);
     }
     sm_inspection_unref(inspection);
 }
 
+static void kept(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
+    (void)ctx;
+    (void)result;
+    if (rc != SM_OK)
+        sm_log(SM_LOG_WARN, "what the platform said could not be kept: %s", err->msg);
+}
+
 static void persist(sm_registrar *r, const entry *e) {
-    json_t *args = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:O, s:O, s:I}", "node",
-                             r->target->node, "account", e->inspection->account, "id", e->id,
-                             "ref_key", e->ref_key, "uuid", e->uuid ? e->uuid : "", "title",
-                             sm_json_str(e->payload, "title", ""), "status", e->status, "params",
-                             e->params, "payload", e->payload, "seen_ns", (json_int_t)e->seen_ns);
-    sm_store_call(r->store, SM_OP_REGISTRY_PUT, args, NULL, NULL);
+    json_t *args =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:I}", "node", r->target->node,
+                  "account", e->inspection->account, "id", e->id, "ref_key", e->ref_key, "uuid",
+                  e->uuid, "title", sm_json_str(e->payload, "title", ""), "status", e->status,
+                  "params", json_deep_copy(e->params), "payload",
+                  e->registered ? json_deep_copy(e->registered) : json_null(), "seen_ns",
+                  (json_int_t)e->seen_ns);
+    sm_store_call(r->store, SM_OP_REGISTRY_PUT, args, kept, NULL);
+}
+
+static void set_registered(entry *e, json_t *payload) {
+    json_decref(e->registered);
+    e->registered = json_incref(payload);
 }
 
 /* Takes over what the platform shows of e. */
@@ -139,33 +198,43 @@ static void take_item(entry *e, const json_t *item) {
     e->status = (int)sm_json_int(item, "status", 0);
     e->known = true;
     e->seen_ns = sm_wall_ns();
-    json_decref(e->registered);
-    e->registered = json_incref(e->payload);
+    set_registered(e, sm_checker_differs(e->payload, item) ? NULL : e->payload);
 }
 
 static void modified(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
     (void)result;
     step *s = ctx;
     if (rc == SM_OK)
-        persist(s->registrar, s->entry);
+        set_registered(s->entry, s->entry->payload);
     else
         sm_log(SM_LOG_WARN, "%s: the platform did not take its new title or parameters: %s",
                s->entry->id, err->msg);
+    persist(s->registrar, s->entry);
     answer(s->registrar, s->entry, rc == SM_OK ? NULL : err->msg);
     free(s);
+}
+
+static void on_turn(uv_timer_t *timer);
+
+/* Puts e among what the next turn asks. */
+static void ask(sm_registrar *r, entry *e) {
+    *r->wanted_end = e;
+    r->wanted_end = &e->next;
+    e->next = NULL;
+    e->sent = false;
+    if (!uv_is_active((uv_handle_t *)&r->turn) && !uv_is_closing((uv_handle_t *)&r->turn))
+        uv_timer_start(&r->turn, on_turn, 0, 0);
 }
 
 static void created(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
     (void)result;
     step *s = ctx;
     entry *e = s->entry;
-    if ((rc == SM_OK || rc == SM_EXISTS) && !e->created) {
-        e->created = true;
+    if (rc == SM_OK || rc == SM_EXISTS) {
         /* create's answer is not documented to carry the UUID: list again. */
-        e->next = s->registrar->wanted;
-        s->registrar->wanted = e;
+        e->created = true;
         sm_log(SM_LOG_DEBUG, "%s: registered on %s", e->id, s->registrar->target->node);
-        ask_wanted(s->registrar);
+        ask(s->registrar, e);
     } else {
         answer(s->registrar, e, err->msg);
     }
@@ -204,7 +273,7 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
             r->target->create(r->target->ctx, e->payload, created, s);
         } else {
             take_item(e, item);
-            if (sm_checker_differs(e->payload, item)) {
+            if (!e->registered) {
                 s = sm_calloc(1, sizeof *s);
                 *s = (step){r, e};
                 r->target->modify(r->target->ctx, e->inspection->ref_key, e->payload, modified, s);
@@ -218,57 +287,85 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
     free(b);
 }
 
+static void send_list(sm_registrar *r, batch *b, json_t *keys) {
+    r->target->list(r->target->ctx, keys, listed, b);
+    json_decref(keys);
+}
+
 static void on_turn(uv_timer_t *timer) {
     sm_registrar *r = timer->data;
-    while (r->wanted) {
-        batch *b = sm_calloc(1, sizeof *b);
-        json_t *keys = json_array();
-        b->registrar = r;
-        for (int i = 0; i < LIST_MAX && r->wanted; i++) {
-            entry *e = r->wanted;
-            r->wanted = e->next;
-            e->next = b->first;
-            b->first = e;
-            json_array_append_new(keys, json_string(e->inspection->ref_key));
+    entry *e = r->wanted, **end = NULL;
+    batch *b = NULL;
+    json_t *keys = NULL;
+    r->wanted = NULL; /* what is wanted from now on is another turn's */
+    r->wanted_end = &r->wanted;
+    while (e) {
+        entry *next = e->next;
+        e->next = NULL;
+        if (e->fresh) {
+            answer(r, e, NULL);
+            e = next;
+            continue;
         }
-        r->target->list(r->target->ctx, keys, listed, b);
-        json_decref(keys);
+        if (!b) {
+            b = sm_calloc(1, sizeof *b);
+            b->registrar = r;
+            end = &b->first;
+            keys = json_array();
+        }
+        e->sent = true;
+        *end = e;
+        end = &e->next;
+        json_array_append_new(keys, json_string(e->inspection->ref_key));
+        if (json_array_size(keys) == LIST_MAX) {
+            send_list(r, b, keys);
+            b = NULL;
+        }
+        e = next;
     }
+    if (b)
+        send_list(r, b, keys);
 }
 
-static void ask_wanted(sm_registrar *r) {
-    if (!uv_is_active((uv_handle_t *)&r->turn) && !uv_is_closing((uv_handle_t *)&r->turn))
-        uv_timer_start(&r->turn, on_turn, 0, 0);
+static json_t *payload_of(const sm_inspection *p) {
+    return sm_checker_payload(p->id, p->ref_key, sm_json_str(p->spec, "title", ""),
+                              sm_json_str(p->spec, "doc", ""),
+                              sm_json_str(p->spec, "category", "general"), p->schema);
 }
 
-void sm_registrar_ensure(sm_registrar *r, sm_inspection *inspection, bool ask,
-                         sm_registrar_done done, void *ctx) {
-    entry *e = entry_get(r, inspection->id);
-    waiter *w = sm_calloc(1, sizeof *w);
-    *w = (waiter){.next = e->waiters, .done = done, .ctx = ctx};
-    e->waiters = w;
-    r->waiting++;
-    if (e->asking)
+/* Begins a question, or puts w to the one that is open. Takes w. */
+static void want(sm_registrar *r, entry *e, waiter *w) {
+    sm_inspection *p = w->inspection;
+    json_t *payload = e->inspection == p ? json_incref(e->payload) : payload_of(p);
+    if (e->asking) {
+        /* The payload holds the association key as well. */
+        bool joins = !(w->ask && e->sent) && json_equal(e->payload, payload);
+        e->fresh = e->fresh && !(joins && w->ask);
+        waiters_add(joins ? &e->waiters : &e->later, w);
+        json_decref(payload);
         return;
-    const json_t *spec = inspection->spec;
-    json_t *payload = sm_checker_payload(
-        inspection->id, inspection->ref_key, sm_json_str(spec, "title", ""),
-        sm_json_str(spec, "doc", ""), sm_json_str(spec, "category", "general"), inspection->schema);
+    }
+    if (e->ref_key && strcmp(e->ref_key, p->ref_key) != 0)
+        forget(e);
     json_decref(e->payload);
     e->payload = payload;
+    e->inspection = sm_inspection_ref(p);
     e->asking = true;
     e->created = false;
-    e->inspection = sm_inspection_ref(inspection);
+    e->waiters = w;
     int64_t age = sm_wall_ns() - e->seen_ns;
-    bool same = e->known && e->registered && json_equal(e->registered, payload) && e->ref_key &&
-                strcmp(e->ref_key, inspection->ref_key) == 0;
-    if (!ask && same && age >= 0 && age < r->max_age_ns) {
-        answer(r, e, NULL);
-        return;
-    }
-    e->next = r->wanted;
-    r->wanted = e;
-    ask_wanted(r);
+    e->fresh = !w->ask && e->known && e->registered && json_equal(e->registered, payload) &&
+               age >= 0 && age < r->max_age_ns;
+    ask(r, e);
+}
+
+void sm_registrar_ensure(sm_registrar *r, sm_inspection *inspection, bool must_ask,
+                         sm_registrar_done done, void *ctx) {
+    waiter *w = sm_calloc(1, sizeof *w);
+    *w = (waiter){
+        .inspection = sm_inspection_ref(inspection), .ask = must_ask, .done = done, .ctx = ctx};
+    r->waiting++;
+    want(r, entry_get(r, inspection->id), w);
 }
 
 void sm_registrar_peek(const sm_registrar *r, const char *id, sm_view *out) {
@@ -293,6 +390,8 @@ static void loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
         if (strcmp(sm_json_str(row, "node", ""), r->target->node) != 0)
             continue;
         entry *e = entry_get(r, sm_json_str(row, "id", ""));
+        if (e->known && e->seen_ns > sm_json_int(row, "seen_ns", 0))
+            continue; /* the row of a former account */
         const json_t *params = json_object_get(row, "params");
         json_decref(e->params);
         e->params = json_is_object(params) ? json_deep_copy(params) : json_object();
@@ -303,8 +402,9 @@ static void loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
         e->status = (int)sm_json_int(row, "status", 0);
         e->seen_ns = sm_json_int(row, "seen_ns", 0);
         e->known = true;
+        const json_t *payload = json_object_get(row, "payload");
         json_decref(e->registered);
-        e->registered = json_deep_copy(json_object_get(row, "payload"));
+        e->registered = json_is_object(payload) ? json_deep_copy(payload) : NULL;
     }
     r->ready(r->ready_ctx);
 }
@@ -322,6 +422,7 @@ sm_registrar *sm_registrar_new(uv_loop_t *loop, sm_store *store, const sm_target
     r->store = store;
     r->target = target;
     r->max_age_ns = (int64_t)(max_age_s * 1e9);
+    r->wanted_end = &r->wanted;
     sm_map_init(&r->entries);
     uv_timer_init(loop, &r->turn);
     r->turn.data = r;
@@ -337,14 +438,8 @@ void sm_registrar_free(sm_registrar *r) {
     if (!r)
         return;
     size_t pos = 0;
-    for (entry *e; (e = sm_map_next(&r->entries, &pos, NULL));) {
-        while (e->waiters) {
-            waiter *w = e->waiters;
-            e->waiters = w->next;
-            free(w);
-        }
+    for (entry *e; (e = sm_map_next(&r->entries, &pos, NULL));)
         entry_free(e);
-    }
     sm_map_fini(&r->entries);
     free(r);
 }

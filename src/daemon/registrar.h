@@ -27,7 +27,8 @@ sm_registrar *sm_registrar_new(uv_loop_t *loop, sm_store *store, const sm_target
 /* Loads last known views from the store; ready(ctx) once. */
 void sm_registrar_load(sm_registrar *r, void (*ready)(void *ctx), void *ctx);
 /* Answers (later, once) with a view no older than the maximum age, or the last known one with
- * `error`. ask: never from memory. The inspection is referenced meanwhile. */
+ * `error`. ask: never from memory, nor from a list that was sent before. The inspection is
+ * referenced meanwhile. */
 void sm_registrar_ensure(sm_registrar *r, sm_inspection *inspection, bool ask,
                          sm_registrar_done done, void *ctx);
 /* Last known view without asking; known=false when there is none. */

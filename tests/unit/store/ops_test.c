@@ -340,7 +340,7 @@ static void open_runs_are_cancelled_at_start(void **state) {
     assert_int_equal(json_array_size(got), 1); /* 60 belongs to the run, 120 is missed, 180 waits */
     assert_int_equal(sm_json_int(json_array_get(got, 0), "slot", 0), 120);
     json_decref(got);
-    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':180,'outcome':'planned'}}");
+    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':180,'outcome':'planned','done':60,'missed':120}}");
     expect(s, SM_OP_RUNS_RECOVER, "{'at_ns':150000000000,'reason':'killed'}",
            "{'runs':0,'slots':0}");
     expect(s, SM_OP_QUERY_LAST, NULL,
@@ -519,7 +519,7 @@ static void retention_spares_what_matters(void **state) {
     got = call(s, SM_OP_QUERY_RUNS, NULL);
     assert_int_equal(json_array_size(got), 1);
     json_decref(got);
-    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':180,'outcome':'ok'}}");
+    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':180,'outcome':'ok','done':180}}");
 }
 
 int main(void) {
