@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { PEERS_MAX = 64, OUT_MAX = 64 << 20 };
+enum { PEERS_MAX = 64, BACKLOG = 64, OUT_MAX = 64 << 20 };
 
 struct sm_control {
     uv_loop_t *loop;
@@ -34,9 +34,10 @@ struct sm_control_peer {
     sm_control_peer *prev, *next;
     uv_pipe_t pipe;
     sm_frame_reader reader;
-    bool busy;   /* a request is under way */
-    bool gone;   /* the connection has ended */
-    bool closed; /* its handle is closed: free when not busy */
+    bool busy;    /* a request is under way */
+    bool serving; /* serve is on the stack */
+    bool gone;    /* the connection has ended */
+    bool closed;  /* its handle is closed: free when not busy */
     char chunk[65536];
 };
 
@@ -103,7 +104,9 @@ static void on_written(uv_write_t *request, int status) {
 void sm_control_send(sm_control_peer *p, json_t *head) {
     sm_buf out;
     sm_buf_init(&out, OUT_MAX);
-    if (!p->gone && sm_frame_encode(&out, head, NULL, 0, NULL) == SM_OK) {
+    if (!p->gone && uv_stream_get_write_queue_size((uv_stream_t *)&p->pipe) > OUT_MAX) {
+        hang_up(p); /* it asks and does not read */
+    } else if (!p->gone && sm_frame_encode(&out, head, NULL, 0, NULL) == SM_OK) {
         size_t n;
         writing *w = sm_calloc(1, sizeof *w);
         w->bytes = sm_buf_take(&out, &n);
@@ -161,19 +164,25 @@ static void answer(sm_control_peer *p, const json_t *request) {
     sm_store_call(c->store, op, args ? json_deep_copy(args) : NULL, stored, p);
 }
 
-/* Takes the next whole frame, if there is one and nothing is under way. */
+/* Takes the whole frames that are there, as long as each is answered at once. */
 static void serve(sm_control_peer *p) {
-    sm_frame frame = {0};
-    if (p->busy || p->gone)
-        return;
-    sm_rc rc = sm_frame_reader_next(&p->reader, &frame, NULL);
-    if (rc == SM_OK) {
-        p->busy = true;
-        answer(p, frame.head);
-    } else if (rc != SM_NOT_FOUND) {
-        hang_up(p);
+    if (p->serving)
+        return; /* an answer from inside the loop below, which goes on by itself */
+    p->serving = true;
+    while (!p->busy && !p->gone) {
+        sm_frame frame = {0};
+        sm_rc rc = sm_frame_reader_next(&p->reader, &frame, NULL);
+        if (rc == SM_OK) {
+            p->busy = true;
+            answer(p, frame.head);
+        }
+        sm_frame_fini(&frame);
+        if (rc == SM_NOT_FOUND)
+            break;
+        if (rc != SM_OK)
+            hang_up(p);
     }
-    sm_frame_fini(&frame);
+    p->serving = false;
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
@@ -213,10 +222,14 @@ static void on_connection(uv_stream_t *server, int status) {
     sm_frame_reader_init(&p->reader);
     uv_pipe_init(c->loop, &p->pipe, 0);
     p->pipe.data = p;
-    if (uv_accept(server, (uv_stream_t *)&p->pipe) != 0 || c->peers > PEERS_MAX || !welcome(p))
+    if (uv_accept(server, (uv_stream_t *)&p->pipe) != 0 || !welcome(p)) {
         hang_up(p);
-    else
+    } else if (c->peers > PEERS_MAX) {
+        sm_control_send(p, sm_control_error(SM_BUSY, "too many commands ask it at once"));
+        hang_up(p);
+    } else {
         uv_read_start((uv_stream_t *)&p->pipe, on_alloc, on_read);
+    }
 }
 
 sm_rc sm_control_open(uv_loop_t *loop, int state_dir_fd, sm_store *store,
@@ -231,7 +244,8 @@ sm_rc sm_control_open(uv_loop_t *loop, int state_dir_fd, sm_store *store,
     unlinkat(state_dir_fd, "control.sock", 0);
     mode_t mask = umask(077);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0)
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(fd, BACKLOG) != 0)
         failed = errno;
     umask(mask);
     if (failed) {
@@ -243,7 +257,7 @@ sm_rc sm_control_open(uv_loop_t *loop, int state_dir_fd, sm_store *store,
     uv_pipe_init(loop, &c->server, 0);
     c->server.data = c;
     uv_pipe_open(&c->server, fd);
-    uv_listen((uv_stream_t *)&c->server, 16, on_connection);
+    uv_listen((uv_stream_t *)&c->server, BACKLOG, on_connection);
     *out = c;
     return SM_OK;
 }

@@ -1,15 +1,21 @@
-/* views: see views.h. */
+/* views: what the readers show (see views.h). Composes JSON from the catalogue and from rows of the
+ * store; asks nobody, keeps nothing. Called by the socket's requests and by the command line.
+ */
 #include "daemon/views.h"
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/str.h"
 #include <string.h>
 
-static const json_t *row_of(const json_t *registry, const char *id) {
+/* Rows of this node by association key, borrowed from registry. */
+static void index_rows(sm_map *rows, const char *node, const json_t *registry) {
     size_t i;
     json_t *row;
-    json_array_foreach(registry, i,
-                       row) if (strcmp(sm_json_str(row, "id", ""), id) == 0) return row;
-    return NULL;
+    sm_map_init(rows);
+    json_array_foreach(registry, i, row) {
+        if (strcmp(sm_json_str(row, "node", ""), node) == 0)
+            sm_map_put(rows, sm_json_str(row, "ref_key", ""), row);
+    }
 }
 
 static json_t *next_of(const sm_inspection *p) {
@@ -41,9 +47,11 @@ json_t *sm_view_list(const sm_catalog *catalog, const char *node, const json_t *
     sm_inspection *const *list = sm_catalog_list(catalog, &n);
     const sm_load_error *errors = sm_catalog_errors(catalog, &n_errors);
     json_t *out = json_array();
+    sm_map rows;
+    index_rows(&rows, node, registry);
     for (size_t i = 0; i < n; i++) {
         const sm_inspection *p = list[i];
-        const json_t *row = row_of(registry, p->id);
+        const json_t *row = sm_map_get(&rows, p->ref_key);
         const json_t *end = json_object_get(last, p->id);
         json_t *schedule = json_object_get(p->spec, "schedule");
         json_t *tags = json_object_get(p->spec, "tags");
@@ -71,6 +79,7 @@ json_t *sm_view_list(const sm_catalog *catalog, const char *node, const json_t *
                             json_boolean(is_stale(errors, n_errors, p->source->file)));
         json_array_append_new(out, item);
     }
+    sm_map_fini(&rows);
     for (size_t i = 0; i < n_errors; i++)
         json_array_append_new(
             out,
@@ -97,7 +106,9 @@ static bool below_path(const char *file, const json_t *paths) {
     json_t *path;
     json_array_foreach(paths, i, path) {
         const char *prefix = json_string_value(path);
-        size_t n = strlen(prefix);
+        size_t n = prefix ? strlen(prefix) : 0;
+        if (!prefix)
+            continue;
         if (n == 0 || strcmp(prefix, file) == 0 ||
             (strncmp(prefix, file, n) == 0 && (prefix[n - 1] == '/' || file[n] == '/')))
             return true;
