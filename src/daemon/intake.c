@@ -30,6 +30,8 @@ typedef struct announced {
 struct sm_intake {
     sm_store *store;
     char *node;
+    const char *(*node_of)(void *desks, const char *account); /* or NULL */
+    void *desks;
     sm_dispatcher *dispatcher;
     void (*stored)(void *ctx);
     void *ctx;
@@ -163,10 +165,12 @@ void sm_intake_report(void *intake, const char *run_id, int64_t seq, const json_
                         .events = json_deep_copy(ready)};
     a->under_way++;
     const sm_inspection *p = a->inspection;
+    const char *node = i->node_of ? i->node_of(i->desks, p->account) : i->node;
     json_t *args = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:O}", "run", a->run_id, "id", p->id, "ref_key",
-        p->ref_key, "account", p->account, "node", i->node, "checker", a->checker, "title",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "run", a->run_id, "id", p->id, "ref_key",
+        p->ref_key, "account", p->account, "node", node, "checker", a->checker, "title",
         sm_json_str(p->spec, "title", ""), "attempt", a->attempt, "events", ready);
+    ready = NULL;
     sm_store_call(i->store, SM_OP_EVENTS_ACCEPT, args, committed, job);
 out:
     json_decref(ready);
@@ -196,6 +200,12 @@ void sm_intake_close(sm_intake *i, const char *run_id,
     a->closed = closed;
     a->closed_ctx = ctx;
     maybe_closed(i, a);
+}
+
+void sm_intake_nodes(sm_intake *i, const char *(*node_of)(void *desks, const char *account),
+                     void *desks) {
+    i->node_of = node_of;
+    i->desks = desks;
 }
 
 void sm_intake_bind(sm_intake *i, sm_dispatcher *d) {

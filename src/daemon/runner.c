@@ -49,6 +49,11 @@ typedef struct job {
 
 static void dispatch(job *j);
 
+static const char *node_of(const job *j) {
+    const sm_runner *r = j->runner;
+    return r->o.node_of ? r->o.node_of(r->o.desks, j->inspection->account) : r->node;
+}
+
 static void job_free(job *j) {
     sm_inspection_unref(j->inspection);
     json_decref(j->override);
@@ -92,6 +97,18 @@ static json_t *text_or_null(const char *s) {
     return s ? sm_json_text(s, strlen(s)) : json_null();
 }
 
+/* What the last attempt left is not the next one's. */
+static void forget_end(job *j) {
+    char **texts[] = {&j->outcome, &j->error, &j->traceback, &j->log};
+    for (size_t i = 0; i < SM_ARRAY_LEN(texts); i++) {
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
+    j->seconds = j->cpu = 0;
+    j->peak = 0;
+    j->worker_pid = 0;
+}
+
 /* The row is durable (or there is none): tell who asked. */
 static void recorded(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
     (void)result;
@@ -106,6 +123,7 @@ static void recorded(void *ctx, sm_rc rc, const sm_err *err, const json_t *resul
         j->trigger = "retry";
         json_decref(j->report);
         j->report = NULL;
+        forget_end(j);
         dispatch(j);
         return;
     }
@@ -141,7 +159,7 @@ static void record(job *j, const sm_intake_run *seen) {
     } else {
         json_t *args = json_pack(
             "{s:s, s:s, s:o, s:s, s:i, s:s, s:o, s:o, s:I, s:f, s:f, s:I, s:i, s:b, s:o, s:b, s:s,"
-            " s:s, s:i, s:s, s:O?}",
+            " s:s, s:i, s:s, s:o}",
             "run", j->run_id, "id", j->inspection->id, "slot",
             j->slot == SM_NO_SLOT ? json_null() : json_integer(j->slot), "trigger", j->trigger,
             "attempt", j->attempt, "outcome", j->outcome, "error", text_or_null(j->error),
@@ -149,8 +167,9 @@ static void record(job *j, const sm_intake_run *seen) {
             "seconds", j->seconds, "cpu", j->cpu, "peak", (json_int_t)j->peak, "events",
             seen->events, "late", j->late, "log",
             sm_json_text(text.data ? text.data : "", text.len), "final", !j->repeat, "account",
-            j->inspection->account, "node", r->node, "worker", j->worker_pid, "hash",
-            j->inspection->source->script->hash, "params", j->params);
+            j->inspection->account, "node", node_of(j), "worker", j->worker_pid, "hash",
+            j->inspection->source->script->hash, "params",
+            j->params ? json_deep_copy(j->params) : json_null());
         sm_store_call(r->o.store, SM_OP_RUN_FINISH, args, recorded, j);
     }
     sm_buf_fini(&text);
@@ -209,7 +228,7 @@ static void ended(void *ctx, const sm_run_end *end) {
 static json_t *run_ctx(const job *j) {
     json_t *ctx = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "id", j->inspection->id, "run_id",
                             j->run_id, "trigger", j->trigger, "attempt", j->attempt, "account",
-                            j->inspection->account, "node", j->runner->node);
+                            j->inspection->account, "node", node_of(j));
     int64_t slot = j->slot == SM_NO_SLOT ? sm_wall_ns() / SM_NS_PER_S : j->slot;
     json_object_set_new(ctx, "slot", json_integer(slot));
     return ctx;
@@ -224,11 +243,11 @@ static void dispatch(job *j) {
     sm_id_new(sm_wall_ns(), j->run_id);
     if (r->o.store) {
         json_t *args = json_pack(
-            "{s:s, s:s, s:o, s:s, s:i, s:s, s:s, s:i, s:I, s:O, s:s}", "run", j->run_id, "id",
+            "{s:s, s:s, s:o, s:s, s:i, s:s, s:s, s:i, s:I, s:o, s:s}", "run", j->run_id, "id",
             j->inspection->id, "slot", j->slot == SM_NO_SLOT ? json_null() : json_integer(j->slot),
             "trigger", j->trigger, "attempt", j->attempt, "account", j->inspection->account, "node",
-            r->node, "worker", 0, "started_ns", (json_int_t)sm_wall_ns(), "params", j->params,
-            "hash", j->inspection->source->script->hash);
+            node_of(j), "worker", 0, "started_ns", (json_int_t)sm_wall_ns(), "params",
+            json_deep_copy(j->params), "hash", j->inspection->source->script->hash);
         sm_store_call(r->o.store, SM_OP_RUN_START, args, NULL, NULL);
     }
     sm_intake_open(r->o.intake, j->run_id, j->inspection, j->checker, j->attempt);
@@ -289,8 +308,11 @@ void sm_runner_start(sm_runner *r, const sm_run_want *want) {
                .attempt = 1,
                .notes = json_array()};
     r->active++;
-    if (r->o.registrar)
-        sm_registrar_ensure(r->o.registrar, j->inspection, j->ask, viewed, j);
+    sm_registrar *registrar = r->o.registrar;
+    if (r->o.registrar_of)
+        registrar = r->o.registrar_of(r->o.desks, j->inspection->account);
+    if (registrar)
+        sm_registrar_ensure(registrar, j->inspection, j->ask, viewed, j);
     else
         resolve(j, NULL);
 }
