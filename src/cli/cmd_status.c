@@ -18,11 +18,16 @@ static json_t *instant(int64_t ns) {
     return json_string(text);
 }
 
-static const json_t *row_of(const json_t *rows, const char *id) {
+static bool same(const json_t *a, const json_t *b, const char *key) {
+    return strcmp(sm_json_str(a, key, ""), sm_json_str(b, key, "")) == 0;
+}
+
+/* The registry's row of an item of the list: the same inspection on the same node. */
+static const json_t *row_of(const json_t *rows, const json_t *item) {
     size_t i;
     json_t *row;
     json_array_foreach(rows, i, row) {
-        if (strcmp(sm_json_str(row, "id", ""), id) == 0)
+        if (same(row, item, "id") && same(row, item, "account") && same(row, item, "node"))
             return row;
     }
     return NULL;
@@ -58,17 +63,27 @@ static void take_list(const json_t *list, const json_t *registry, json_t *out, j
             json_t *v = json_object_get(have, kept[k]);
             json_object_set_new(item, kept[k], v ? json_incref(v) : json_null());
         }
-        add_age(item, row_of(registry, id));
+        add_age(item, row_of(registry, have));
         json_array_append_new(out, item);
     }
 }
 
+/* Was it registered on another node than its account has now? A private pair has no name here. */
+static bool elsewhere(const json_t *row, const sm_config *config) {
+    const json_t *conf = json_object_get(config->accounts, sm_json_str(row, "account", ""));
+    const json_t *node = json_object_get(conf, "node");
+    return json_is_string(node) && strcmp(json_string_value(node), sm_json_str(row, "node", ""));
+}
+
 /* Without a daemon: what was registered, and how it ended last. Nothing is due. */
-static void take_registry(const json_t *registry, const json_t *last, json_t *out) {
+static void take_registry(const json_t *registry, const json_t *last, const sm_config *config,
+                          json_t *out) {
     size_t i;
     json_t *row;
     json_array_foreach(registry, i, row) {
         const char *id = sm_json_str(row, "id", "");
+        if (elsewhere(row, config))
+            continue;
         json_t *end = json_object_get(last, id);
         json_t *item = json_object();
         json_object_set(item, "id", json_object_get(row, "id"));
@@ -158,13 +173,13 @@ static sm_rc ask_daemon(sm_client *link, json_t *status, json_t **said, sm_err *
     return rc;
 }
 
-static sm_rc ask_store(sm_client *link, json_t *status, sm_err *err) {
+static sm_rc ask_store(sm_client *link, const sm_config *config, json_t *status, sm_err *err) {
     json_t *registry = NULL, *last = NULL;
     sm_rc rc = sm_client_call(link, "registry", NULL, &registry, err);
     if (rc == SM_OK)
         rc = sm_client_call(link, "last", NULL, &last, err);
     if (rc == SM_OK)
-        take_registry(registry, last, json_object_get(status, "inspections"));
+        take_registry(registry, last, config, json_object_get(status, "inspections"));
     json_decref(registry);
     json_decref(last);
     return rc;
@@ -181,7 +196,7 @@ static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
     if (daemon)
         rc = ask_daemon(link, status, &said, err);
     else if (stored)
-        rc = ask_store(link, status, err);
+        rc = ask_store(link, config, status, err);
     if (rc == SM_OK && stored && !json_is_object(json_object_get(said, "outbox")))
         rc = sm_client_call(link, "outbox", NULL, &outbox, err);
     sm_client_close(link);
