@@ -18,6 +18,7 @@
 #include <strings.h>
 
 enum { BODY_MAX = 32 << 20, QUOTE_MAX = 240 };
+#define FUNC_FAILED 599.3 /* error number of EFuncFailed */
 
 /* Sets the sentence: masked, and cut between characters. Takes `text`. */
 static void say(sm_openapi_answer *a, char *text) {
@@ -29,6 +30,20 @@ static void say(sm_openapi_answer *a, char *text) {
     a->sentence[n] = '\0';
     free(masked);
     free(text);
+}
+
+/* A part of an answer for a sentence: masked before it is cut, as half a secret is not recognised
+ * any more. malloc'd. */
+static char *quote(const char *p, size_t n, size_t max) {
+    size_t m;
+    char *masked = sm_mask(p, n, &m), *out = sm_str_printable(masked, m, max);
+    free(masked);
+    return out;
+}
+
+static char *quote_member(const json_t *obj, const char *key, size_t max) {
+    const char *s = sm_json_str(obj, key, "");
+    return quote(s, strlen(s), max);
 }
 
 static bool is_html(const sm_http_answer *http) {
@@ -55,16 +70,13 @@ static char *target_of(const char *location) {
     size_t end = strcspn(host, "/?#");
     const char *at = memrchr(host, '@', end);
     size_t skip = at ? (size_t)(at + 1 - host) : 0;
-    return sm_str_printable(host + skip, end - skip, 100);
+    return quote(host + skip, end - skip, 100);
 }
 
 /* The envelope's own words: `ft.X: message (traceId T)`, each part only when there. malloc'd. */
 static char *quote_envelope(const json_t *j) {
-    const char *code = sm_json_str(j, "errorCode", ""), *text = sm_json_str(j, "message", ""),
-               *trace = sm_json_str(j, "traceId", "");
-    char *c = sm_str_printable(code, strlen(code), 100),
-         *t = sm_str_printable(text, strlen(text), QUOTE_MAX),
-         *i = sm_str_printable(trace, strlen(trace), 80);
+    char *c = quote_member(j, "errorCode", 100), *t = quote_member(j, "message", QUOTE_MAX),
+         *i = quote_member(j, "traceId", 80);
     char *out = sm_asprintf("%s%s%s%s%s%s%s", c[0] || t[0] ? ": " : "", c, c[0] && t[0] ? ": " : "",
                             t, i[0] ? " (traceId " : "", i, i[0] ? ")" : "");
     free(c);
@@ -98,9 +110,12 @@ static void read_failure(const json_t *j, int status, sm_openapi_answer *a) {
     a->kind = kind_of(status, sm_json_str(j, "errorCode", ""));
     a->verdict.body_known = true;
     a->verdict.rate_limited = a->kind == SM_OPENAPI_LIMIT;
-    /* A bad key inside a 200 is our fault like any other: it must not cost an event. */
+    /* A failure inside a 200 is judged as if its status had said so: a bad key or a wrong address
+     * is our fault and must not cost an event. */
     if (a->verdict.http < 400 && a->kind == SM_OPENAPI_BAD_KEY)
         a->verdict.http = 403;
+    else if (a->verdict.http < 400 && a->kind == SM_OPENAPI_NOT_FOUND)
+        a->verdict.http = 404;
     else if (a->verdict.http < 400 && a->kind != SM_OPENAPI_LIMIT && status >= 400)
         a->verdict.http = status;
     char *quoted = quote_envelope(j);
@@ -189,21 +204,18 @@ void sm_openapi_read(const sm_http_answer *http, sm_openapi_answer *out) {
 
 /* A failure of the called function; `error` is a number above 200, perhaps with a fraction. */
 static void inner_failure(const json_t *inner, double error, sm_openapi_answer *a) {
-    int status = (int)fmin(error, 999);
-    /* 599.3, EFuncFailed, is the function's own exception: perhaps one bad event made it. Another
-     * 5xx (queue, timeout) passes; a 4xx means what it means in HTTP. */
-    bool raised = status == 599 || status < 400;
+    int status = (int)fmin(error, 599);
+    const char *reason = sm_json_str(inner, "reason", "");
+    /* EFuncFailed is the function's own exception: perhaps one bad event made it. Another 5xx
+     * (queue, timeout) passes by itself; a 4xx means what it means in HTTP. */
+    bool raised = status < 400 || fabs(error - FUNC_FAILED) < 0.01 || strstr(reason, "EFuncFailed");
     a->kind = raised ? SM_OPENAPI_REFUSED : kind_of(status, "");
     a->verdict.body_ok = false;
     a->verdict.rate_limited = a->kind == SM_OPENAPI_LIMIT;
     if (!raised)
         a->verdict.http = status;
-    const char *text = sm_json_str(inner, "message", ""),
-               *reason = sm_json_str(inner, "reason", ""),
-               *trace = sm_json_str(inner, "traceId", "");
-    char *t = sm_str_printable(text, strlen(text), QUOTE_MAX),
-         *r = sm_str_printable(reason, strlen(reason), 80),
-         *i = sm_str_printable(trace, strlen(trace), 80);
+    char *t = quote_member(inner, "message", QUOTE_MAX), *r = quote_member(inner, "reason", 80),
+         *i = quote_member(inner, "traceId", 80);
     say(a, sm_asprintf("the function on the platform failed (error %.10g%s%s)%s%s%s%s%s", error,
                        r[0] ? ", " : "", r, t[0] ? ": " : "", t, i[0] ? " (traceId " : "", i,
                        i[0] ? ")" : ""));
@@ -221,10 +233,9 @@ void sm_openapi_inner(sm_openapi_answer *a) {
     } else if (!json_is_number(error)) {
         a->kind = SM_OPENAPI_UNKNOWN;
         a->verdict.body_known = a->verdict.body_ok = false;
-        char *shown = json_is_string(a->content)
-                          ? sm_str_printable(json_string_value(a->content),
-                                             json_string_length(a->content), QUOTE_MAX)
-                          : sm_strdup("");
+        char *shown = json_is_string(a->content) ? quote(json_string_value(a->content),
+                                                         json_string_length(a->content), QUOTE_MAX)
+                                                 : sm_strdup("");
         say(a, sm_asprintf("the function's answer says neither success nor failure%s%s",
                            shown[0] ? ": " : "", shown));
         free(shown);
