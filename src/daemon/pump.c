@@ -83,15 +83,15 @@ static void on_drain_late(uv_timer_t *timer) {
 }
 
 static void idle(sm_pump *p) {
-    while (p->drains)
-        drain_end(p->drains);
-}
-
-static json_t *ids_of(const json_t *rows) {
-    json_t *ids = json_array(), *row;
-    size_t i;
-    json_array_foreach(rows, i, row) json_array_append(ids, json_object_get(row, "event_id"));
-    return ids;
+    size_t n = 0; /* those that an end begins anew wait for their own look */
+    for (const drain *d = p->drains; d; d = d->next)
+        n++;
+    for (; n > 0 && p->drains; n--) {
+        drain *oldest = p->drains;
+        while (oldest->next)
+            oldest = oldest->next;
+        drain_end(oldest);
+    }
 }
 
 static void piece_drop(sm_pump *p) {
@@ -99,6 +99,20 @@ static void piece_drop(sm_pump *p) {
     p->pieces = first->next;
     json_decref(first->rows);
     free(first);
+}
+
+/* Drops the front piece, or all, and gives their event ids. What is put back takes the rest of its
+ * batch along: it was sent with it, and events of one dimension must stay in order. */
+static json_t *take_ids(sm_pump *p, bool all) {
+    json_t *ids = json_array();
+    do {
+        size_t i;
+        json_t *row;
+        json_array_foreach(p->pieces->rows, i, row)
+            json_array_append_new(ids, json_string(sm_json_str(row, "event_id", "")));
+        piece_drop(p);
+    } while (all && p->pieces);
+    return ids;
 }
 
 static void complain(sm_pump *p, const char *what, const sm_err *err) {
@@ -177,15 +191,16 @@ static void answered(void *ctx, const sm_answer *answer, const char *detail) {
     sm_pump *p = ctx;
     piece *sent = p->pieces;
     const char *reason = "";
-    sm_verdict verdict = sm_verdict_of(answer, &reason);
-    int64_t now_ns = sm_wall_ns();
-    if (verdict == SM_SPLIT && json_array_size(sent->rows) > 1) {
+    sm_answer of = *answer;
+    of.batch = (int)json_array_size(sent->rows); /* known here, whatever the target says */
+    sm_verdict verdict = sm_verdict_of(&of, &reason);
+    int64_t now_ns = sm_wall_ns(), attempt = attempts_of(sent->rows);
+    if (verdict == SM_SPLIT) {
         split(p, sent);
         return;
     }
-    if (verdict == SM_SPLIT)
-        verdict = SM_REFUSED;
-    json_t *args = json_pack("{s:o, s:I}", "ids", ids_of(sent->rows), "at_ns", (json_int_t)now_ns);
+    json_t *ids = take_ids(p, verdict == SM_RETRY || verdict == SM_HOLD);
+    json_t *args = json_pack("{s:o, s:I}", "ids", ids, "at_ns", (json_int_t)now_ns);
     char text[SM_ERR_MAX];
     snprintf(text, sizeof text, "%s%s%s", reason, *reason && *detail ? ": " : "", detail);
     sm_store_op op = SM_OP_OUTBOX_DONE;
@@ -193,7 +208,6 @@ static void answered(void *ctx, const sm_answer *answer, const char *detail) {
         json_object_set_new(args, "answer", sm_json_text(text, strlen(text)));
         p->trouble[0] = '\0';
     } else {
-        int64_t attempt = attempts_of(sent->rows);
         int64_t wait = sm_jitter(BACKOFF_MS, BACKOFF_CAP_MS, attempt > 30 ? 30 : (unsigned)attempt,
                                  sm_rand_below(UINT64_MAX));
         if (verdict == SM_HOLD && wait < HOLD_MS)
@@ -207,7 +221,6 @@ static void answered(void *ctx, const sm_answer *answer, const char *detail) {
         json_object_set_new(args, "next_ms", json_integer(now_ns / SM_NS_PER_MS + wait));
         remember_trouble(p, verdict, reason, detail);
     }
-    piece_drop(p);
     p->book_op = op;
     p->book = args;
     settle(p);
