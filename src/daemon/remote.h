@@ -31,16 +31,27 @@ typedef struct sm_remote_account { /* copied by sm_remote_new */
     void *ctx;
 } sm_remote_account;
 
+/* store may be NULL (doctor without a store): nothing is remembered then. */
 sm_remote *sm_remote_new(uv_loop_t *loop, sm_http *http, sm_store *store,
                          const sm_remote_account *account);
+/* Create and modify wait for budget as long as it takes. So does `list` when it asks for a key that
+ * was never seen there; of known keys only it is refused with SM_LIMIT after the patience, so that
+ * the last known view is used. Known and unknown keys are best asked apart. Questions that wait
+ * together are asked together, so a list may show more items than were asked for. */
 const sm_target *sm_remote_target(const sm_remote *r);
-/* {node, openapi, openway, budget:{key,workspace}, token_known, last_error|null} for status. New
- * reference. */
+/* How long a question about known keys may wait for budget: 2 s unless told; `run --once`: --wait.
+ */
+void sm_remote_set_patience(sm_remote *r, double seconds);
+/* {node, openapi, openway, report_via, budget:{key, workspace (calls left this minute), per_minute,
+ * waiting (calls), seconds_to_fill}, token_known, last_error|null} for status. New reference. */
 json_t *sm_remote_status(const sm_remote *r);
-void sm_remote_close(sm_remote *r); /* then free once the loop has turned and http is closed */
+/* Answers what waits; then free once the loop has turned, http is closed and the store, too (or
+ * has answered everything). */
+void sm_remote_close(sm_remote *r);
 void sm_remote_free(sm_remote *r);
 
 /* The checks of `doctor` on this account, one after the other; each calls `told` with {check, ok,
- * text} and at the end `done`. send_event: also one marked event by each road. */
+ * text, warn (true: ok, but look at it)} and at the end `done`. send_event: also one marked event
+ * by each road. */
 void sm_remote_doctor(sm_remote *r, bool send_event, void (*told)(void *ctx, const json_t *line),
                       void (*done)(void *ctx), void *ctx);
