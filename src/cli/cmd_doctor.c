@@ -38,9 +38,9 @@ typedef struct visit { /* the checks of one remote account under way */
 
 static void told(void *ctx, const json_t *line) {
     visit *v = ctx;
-    sm_health health = sm_json_bool(line, "ok", false)     ? SM_WELL
+    sm_health health = !sm_json_bool(line, "ok", false)    ? SM_BAD
                        : sm_json_bool(line, "warn", false) ? SM_WARN
-                                                           : SM_BAD;
+                                                           : SM_WELL;
     char *subject = sm_asprintf("%s: %s", v->account, sm_json_str(line, "check", "?"));
     sm_doctor_say(v->doctor, health, subject, "%s", sm_json_str(line, "text", ""));
     free(subject);

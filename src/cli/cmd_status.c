@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Calls a minute that the platform documents, when the account does not say otherwise. */
-enum { RATE_KEY = 20, RATE_WORKSPACE = 200, LIST_MAX = 100 };
+enum { LIST_MAX = 100 }; /* inspections in one list */
 
 static json_t *instant(int64_t ns) {
     char text[32];
@@ -102,16 +101,11 @@ static void take_registry(const json_t *registry, const json_t *last, const sm_c
 
 /* ---- accounts ---- */
 
-/* Seconds until `calls` calls fit, with `left` in the bucket and `rate` a minute. */
-static double wait_for(double calls, double left, double rate) {
-    return calls > left && rate > 0 ? ceil((calls - left) * 60 / rate) : 0;
-}
-
 /* How many inspections of an account were never registered, and how long it takes to do it: one
- * create each, and one list for every hundred before and after. */
-static void add_filling(json_t *account, const json_t *conf, const json_t *inspections) {
+ * create each, and one list for every hundred before and after, at the pace of its budget. */
+static void add_filling(json_t *account, const json_t *inspections) {
     const char *name = sm_json_str(account, "name", "");
-    const json_t *rate = json_object_get(conf, "rate"), *budget;
+    const json_t *budget = json_object_get(account, "budget");
     size_t i, missing = 0;
     json_t *item;
     json_array_foreach(inspections, i, item) {
@@ -120,14 +114,14 @@ static void add_filling(json_t *account, const json_t *conf, const json_t *inspe
             missing++;
     }
     double calls = (double)(missing + 2 * ((missing + LIST_MAX - 1) / LIST_MAX));
-    budget = json_object_get(account, "budget");
-    double by_key =
-        wait_for(calls, sm_json_num(budget, "key", 0), sm_json_num(rate, "key", RATE_KEY));
-    double by_workspace = wait_for(calls, sm_json_num(budget, "workspace", 0),
-                                   sm_json_num(rate, "workspace", RATE_WORKSPACE));
+    double left = fmin(sm_json_num(budget, "key", 0), sm_json_num(budget, "workspace", 0));
+    double rate = sm_json_num(budget, "per_minute", 0), seconds = 0;
+    if (calls > left && rate > 0)
+        seconds = ceil((calls - left) * 60 / rate);
+    /* What is asked already may hold more than that. */
+    seconds = fmax(seconds, sm_json_num(budget, "seconds_to_fill", 0));
     json_object_set_new(account, "unregistered", json_integer((json_int_t)missing));
-    json_object_set_new(account, "fill_seconds",
-                        !budget ? json_null() : json_real(fmax(by_key, by_workspace)));
+    json_object_set_new(account, "fill_seconds", budget ? json_real(seconds) : json_null());
 }
 
 /* Those of the configuration, for when nobody talks to them. */
@@ -205,8 +199,7 @@ static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
     json_t *told = json_object_get(said, "accounts");
     accounts = json_is_array(told) ? json_deep_copy(told) : accounts_of(config);
     json_array_foreach(accounts, i, one) {
-        add_filling(one, json_object_get(config->accounts, sm_json_str(one, "name", "")),
-                    json_object_get(status, "inspections"));
+        add_filling(one, json_object_get(status, "inspections"));
     }
     json_object_set_new(status, "daemon", json_boolean(daemon));
     json_object_set_new(status, "outbox", outbox_json(stats));
@@ -279,8 +272,8 @@ static void print_account(const json_t *a) {
     const json_t *budget = json_object_get(a, "budget");
     printf("account %s: node %s", sm_json_str(a, "name", "?"), sm_json_str(a, "node", "?"));
     if (budget)
-        printf(", %.0f calls left now (key), %.0f (workspace)", sm_json_num(budget, "key", 0),
-               sm_json_num(budget, "workspace", 0));
+        printf(", %.0f of %.0f calls a minute left, %lld wait", sm_json_num(budget, "key", 0),
+               sm_json_num(budget, "per_minute", 0), (long long)sm_json_int(budget, "waiting", 0));
     int64_t missing = sm_json_int(a, "unregistered", 0);
     if (missing > 0 && budget) {
         char text[32];

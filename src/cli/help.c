@@ -2,8 +2,8 @@
 #include "cli/cli.h"
 #include <string.h>
 
-const char *const sm_commands[] = {"run",  "list",  "key",  "next", "events",
-                                   "runs", "local", "test", "lua",  NULL};
+const char *const sm_commands[] = {"run",   "list",   "key",   "next",  "events", "runs", "status",
+                                   "nodes", "doctor", "adopt", "local", "test",   "lua",  NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -13,6 +13,11 @@ static const char overview[] =
     "  selfmon-lua list               inspections, schedules, last outcomes\n"
     "  selfmon-lua events             what was reported, and whether it was delivered\n"
     "  selfmon-lua runs [--log]       what ran, with outcome and log\n"
+    "  selfmon-lua status             how it is doing: outbox, accounts, workers, age of what it "
+    "knows\n"
+    "  selfmon-lua doctor             checks configuration, files, addresses, keys and clock\n"
+    "  selfmon-lua nodes              the public nodes of TrueWatch and Guance Cloud\n"
+    "  selfmon-lua adopt ID REFKEY    takes over an inspection that the platform has already\n"
     "  selfmon-lua next ID|EXPR       the next due times\n"
     "  selfmon-lua key ID…            association keys\n"
     "  selfmon-lua local …            parameters, enable, disable, delete on the embedded "
@@ -109,6 +114,60 @@ static const struct {
              "Examples:\n"
              "  selfmon-lua runs --log --id demo/example.run -n 1\n"
              "  selfmon-lua runs --status failed --since 24h\n"},
+    {"status", "usage: selfmon-lua status [--json]\n"
+               "\n"
+               "How the running process is doing: each inspection's last outcome, next run and the "
+               "age of the\n"
+               "platform's view of it; the outbox; the accounts with what is left of their calls a "
+               "minute, and how\n"
+               "long it takes to register what is not registered yet; the workers; what is in the "
+               "way. Without a\n"
+               "daemon: what the store last knew. Exit 0.\n"
+               "\n"
+               "Examples:\n"
+               "  selfmon-lua status\n"
+               "  selfmon-lua status --json\n"},
+    {"nodes", "usage: selfmon-lua nodes [--brand guance|truewatch] [--json]\n"
+              "\n"
+              "The public nodes, as they are written in `accounts.NAME.node` or SELFMON_NODE, with "
+              "their\n"
+              "addresses. `local` is the embedded platform; a private deployment is given by both "
+              "its addresses\n"
+              "(SELFMON_OPENAPI_URL and SELFMON_OPENWAY_URL). Needs neither configuration nor "
+              "store.\n"
+              "\n"
+              "Example:\n"
+              "  selfmon-lua nodes --brand truewatch\n"},
+    {"doctor", "usage: selfmon-lua doctor [--config] [--send-event] [--json]\n"
+               "\n"
+               "Checks configuration, file modes, secret, store and limits of the system, then for "
+               "each account its\n"
+               "addresses, key, role and clock. One line a check: ok, warn or bad. Changes "
+               "nothing.\n"
+               "\n"
+               "  --config       first every value of the configuration and where it comes from; "
+               "secrets as ***\n"
+               "                 (the file is named by -c)\n"
+               "  --send-event   also sends one marked event by each road, to be seen in the "
+               "workspace\n"
+               "\n"
+               "Exit 0 healthy, 1 not.\n"
+               "\n"
+               "Examples:\n"
+               "  selfmon-lua doctor\n"
+               "  SELFMON_NODE=truewatch/us1 selfmon-lua doctor --send-event\n"},
+    {"adopt", "usage: selfmon-lua adopt ID REFKEY [--json]\n"
+              "\n"
+              "Looks on the platform for an inspection with the association key REFKEY, such as "
+              "one that the\n"
+              "Python original registered, and prints the line of selfmon.conf.lua that makes it "
+              "the inspection\n"
+              "ID: it keeps its settings there and its history. Changes nothing. Exit 1 when the "
+              "platform has no\n"
+              "such key.\n"
+              "\n"
+              "Example:\n"
+              "  selfmon-lua adopt tls/certificate.run d519e0bd69d1e0d17de7c536fc58babe\n"},
     {"local",
      "usage: selfmon-lua local set ID NAME=VALUE…   parameters as the platform would set them\n"
      "       selfmon-lua local unset ID NAME…       back to the script's value\n"

@@ -1,11 +1,11 @@
--- The scripts shown in README.md and docs/script-guide.md load, and the spec shown there passes: every block
+-- The scripts shown in README.md, docs/script-guide.md and docs/porting-from-python.md load, and the spec shown there passes: every block
 -- of Lua that begins with `-- inspections/PATH`.
 local internal = require "selfmon.internal"
 local t = require "selfmon.testing"
 local lfs = require "lfs"
 
 local blocks, libs = {}, {}
-for _, page in ipairs { "README.md", "docs/script-guide.md" } do
+for _, page in ipairs { "README.md", "docs/script-guide.md", "docs/porting-from-python.md" } do
   local f = assert(io.open(page))
   for text in f:read "a":gmatch "\n```lua\n(%-%- inspections/.-\n)```" do
     local file = text:match "^%-%- inspections/(%S+%.lua)\n"
