@@ -40,7 +40,16 @@ static bool is_space(const unsigned char *p, size_t n) {
            c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-/* Rule 1: each white space one blank, then no backslash at the end. */
+/* Takes back the backslashes that end what is written so far. */
+static size_t drop_backslashes(const char *s, size_t n) {
+    while (n > 0 && s[n - 1] == '\\')
+        n--;
+    return n;
+}
+
+/* Rule 1: each white space one blank, no backslash at the end; ours: nor before a blank, where
+ * readers that search the line's end (InfluxDB's scanLine) take two backslashes for a pair and
+ * the blank for the end of the tags, so that a quote in a later tag swallows the next lines. */
 static char *normalise(const char *p, size_t n, size_t *len) {
     char *out = sm_malloc(n + 1);
     size_t used = 0;
@@ -49,6 +58,7 @@ static char *normalise(const char *p, size_t n, size_t *len) {
         if (m == 0)
             m = 1;
         if (is_space((const unsigned char *)p + i, m)) {
+            used = drop_backslashes(out, used);
             out[used++] = ' ';
         } else {
             memcpy(out + used, p + i, m);
@@ -56,8 +66,7 @@ static char *normalise(const char *p, size_t n, size_t *len) {
         }
         i += m;
     }
-    while (used > 0 && out[used - 1] == '\\')
-        used--;
+    used = drop_backslashes(out, used);
     out[used] = '\0';
     *len = used;
     return out;

@@ -1,8 +1,9 @@
 /* lineproto: points of line protocol exactly as the vendor's client writes them
  * (platform-facts 3.6), with the recommended deviations: a point without fields or measurement,
- * with nan or inf, or with an integer outside int64 is refused; empty tags are fine. And one more:
- * of names that are equal once normalised the first in byte order is written, and a tag with the
- * name of a field is left out, as readers refuse a line that has a name twice. Pure. */
+ * with nan or inf, or with an integer outside int64 is refused; empty tags are fine. And two more,
+ * as a reader refuses such a line or loses its end: of names that are equal once normalised the
+ * first in byte order is written, and a tag with the name of a field is left out; in names and tag
+ * values, backslashes before a blank go as those at the end do. Pure. */
 #pragma once
 #include "base/buf.h"
 #include "base/json.h"

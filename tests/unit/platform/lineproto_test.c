@@ -98,6 +98,9 @@ static const struct {
     {"list of lists", "m", NULL, "{\"k\":[[1],[2]]}", NULL, "no text, number or boolean"},
     {"list of objects", "m", NULL, "{\"k\":[{}]}", NULL, "no text, number or boolean"},
     {"object", "m", NULL, "{\"k\":{\"a\":1}}", NULL, "\"k\" must be a text"},
+    /* a reader would lose the end of the line */
+    {"backslashes before a blank", "m \\ x", "{\"a\\\\ b\":\"C:\\\\\\\\\\tD:\\\\e\\\\,\"}",
+     "{\"f\\\\ g\":\"h\\\\ i\"}", "m\\ \\ x,a\\ b=C:\\ D:\\e\\\\, f\\ g=\"h\\\\ i\"" T, NULL},
     /* names that normalising makes equal */
     {"the same tag twice", "m", "{\"a b\":\"1\",\"a\\u00a0b\":\"2\",\"a\\tb\":\"0\"}", "{\"v\":1}",
      "m,a\\ b=0 v=1i" T, NULL},
