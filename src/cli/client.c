@@ -101,6 +101,8 @@ sm_rc sm_client_ask(sm_client *l, json_t *request,
                     sm_err *err) {
     sm_rc rc = sm_frame_send(l->fd, request, NULL, 0, err);
     json_decref(request);
+    if (rc == SM_CLOSED)
+        rc = SM_OK; /* it may have said why before it hung up */
     while (rc == SM_OK) {
         sm_frame frame = {0};
         rc = sm_frame_recv(l->fd, &l->reader, &frame, err);
