@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "base/str.h"
+#include <curl/curl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,8 +188,10 @@ void sm_openapi_read(const sm_http_answer *http, sm_openapi_answer *out) {
         read_transport(http, out);
         return;
     }
-    /* A date in Retry-After is meant by the server's clock. */
-    int64_t now = sm_wall_ns() / SM_NS_PER_S;
+    /* A date in Retry-After is meant by the server's clock, so it is held against that one. */
+    int64_t now = http->date && http->date[0] ? (int64_t)curl_getdate(http->date, NULL) : -1;
+    if (now < 0)
+        now = sm_wall_ns() / SM_NS_PER_S;
     if (http->retry_after && http->retry_after[0])
         out->verdict.retry_after_s = sm_retry_after(http->retry_after, now);
     if (http->status >= 300 && http->status < 400) {

@@ -263,16 +263,28 @@ static void no_answer(void **state) {
 static void retry_after(void **state) {
     (void)state;
     static const struct {
-        const char *header;
+        const char *header, *date;
         int64_t want;
     } t[] = {
-        {"7", 7}, {"", -1}, {"soon", -1}, {"999999", 3600}, {"Wed, 20 Nov 2019 09:56:06 GMT", 0}};
+        {"7", "", 7},
+        {"", "", -1},
+        {"soon", "", -1},
+        {"999999", "", 3600},
+        {"Wed, 20 Nov 2019 09:56:06 GMT", "", 0},
+        {"Wed, 20 Nov 2019 09:56:06 GMT", "no date", 0},
+        /* held against the server's own clock, however wrong that is */
+        {"Wed, 20 Nov 2019 09:56:06 GMT", "Wed, 20 Nov 2019 09:55:36 GMT", 30},
+        {"Wed, 20 Nov 2019 09:56:06 GMT", "Wed, 20 Nov 2019 09:57:00 GMT", 0},
+    };
     for (size_t i = 0; i < SM_ARRAY_LEN(t); i++) {
         sm_http_answer http = answer(503, "", "");
         http.retry_after = t[i].header;
+        http.date = t[i].date;
         sm_openapi_answer a;
         sm_openapi_read(&http, &a);
-        assert_int_equal(a.verdict.retry_after_s, t[i].want);
+        if (a.verdict.retry_after_s != t[i].want)
+            fail_msg("\"%s\" at \"%s\": %lld", t[i].header, t[i].date,
+                     (long long)a.verdict.retry_after_s);
         sm_openapi_answer_fini(&a);
     }
 }
