@@ -147,9 +147,7 @@ static sm_rc look(const sm_args *a, sm_config *config, const char *id, const cha
     bool loaded = false;
     json_t *items = NULL;
     sm_rc rc = find_account(a, config, id, key, &account, &loaded, err);
-    const json_t *node = json_object_get(json_object_get(config->accounts, account), "node");
-    const char *name =
-        json_is_string(node) ? json_string_value(node) : sm_json_str(node, "openapi", "?");
+    char *name = sm_online_node(config, account);
     if (rc == SM_OK && strcmp(name, "local") == 0)
         rc = list_local(config, key, &items, err);
     else if (rc == SM_OK)
@@ -164,6 +162,7 @@ static sm_rc look(const sm_args *a, sm_config *config, const char *id, const cha
     if (rc == SM_OK)
         show(a, id, key, account, name, item);
     json_decref(items);
+    free(name);
     free(account);
     return rc;
 }

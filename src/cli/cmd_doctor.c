@@ -21,7 +21,7 @@ void sm_doctor_say(sm_doctor *d, sm_health health, const char *subject, const ch
         json_array_append_new(d->said, json_pack("{s:s, s:s, s:s}", "subject", subject, "health",
                                                  words[health], "text", shown));
     } else if (!d->args->quiet || health != SM_WELL) {
-        printf("%s%-4s%s  %-20s  %s\n", sm_cli_paint(d->color, paints[health]), words[health],
+        printf("%s%-4s%s  %-24s  %s\n", sm_cli_paint(d->color, paints[health]), words[health],
                sm_cli_plain(d->color), subject, shown);
         fflush(stdout);
     }

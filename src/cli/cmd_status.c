@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
+#include "cli/online.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,11 +68,12 @@ static void take_list(const json_t *list, const json_t *registry, json_t *out, j
     }
 }
 
-/* Was it registered on another node than its account has now? A private pair has no name here. */
+/* Was it registered on another node than its account has now? */
 static bool elsewhere(const json_t *row, const sm_config *config) {
-    const json_t *conf = json_object_get(config->accounts, sm_json_str(row, "account", ""));
-    const json_t *node = json_object_get(conf, "node");
-    return json_is_string(node) && strcmp(json_string_value(node), sm_json_str(row, "node", ""));
+    char *node = sm_online_node(config, sm_json_str(row, "account", ""));
+    bool other = *node && strcmp(node, sm_json_str(row, "node", "")) != 0;
+    free(node);
+    return other;
 }
 
 /* Without a daemon: what was registered, and how it ended last. Nothing is due. */
@@ -129,11 +131,9 @@ static json_t *accounts_of(const sm_config *config) {
     json_t *out = json_array(), *conf;
     const char *name;
     json_object_foreach(config->accounts, name, conf) {
-        const json_t *node = json_object_get(conf, "node");
-        json_array_append_new(out, json_pack("{s:s, s:s}", "name", name, "node",
-                                             json_is_string(node)
-                                                 ? json_string_value(node)
-                                                 : sm_json_str(node, "openapi", "local")));
+        char *node = sm_online_node(config, name);
+        json_array_append_new(out, json_pack("{s:s, s:s}", "name", name, "node", node));
+        free(node);
     }
     return out;
 }

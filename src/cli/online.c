@@ -4,6 +4,22 @@
 #include <signal.h>
 #include <stdlib.h>
 
+char *sm_online_node(const sm_config *config, const char *account) {
+    const json_t *node = json_object_get(json_object_get(config->accounts, account), "node");
+    sm_node found;
+    sm_rc rc = SM_INVALID;
+    if (json_is_object(node))
+        rc = sm_node_pair(sm_json_str(node, "openapi", NULL), sm_json_str(node, "openway", NULL),
+                          true, &found, NULL);
+    else if (json_is_string(node))
+        rc = sm_node_find(json_string_value(node), &found, NULL);
+    if (rc != SM_OK)
+        return sm_strdup(json_is_string(node) ? json_string_value(node) : "");
+    char *name = sm_strdup(found.name);
+    sm_node_fini(&found);
+    return name;
+}
+
 sm_rc sm_online_open(const sm_config *config, sm_online **out, sm_err *err) {
     sm_online *o = sm_calloc(1, sizeof *o);
     sm_rc rc = SM_OK;

@@ -4,6 +4,11 @@
 #pragma once
 #include "daemon/accounts.h"
 
+/* Name of the node of an account of the configuration, as targets and the store have it: "local",
+ * "truewatch/us1", the host of a private deployment. "" when there is no such account. Caller
+ * frees. */
+char *sm_online_node(const sm_config *config, const char *account);
+
 typedef struct sm_online {
     uv_loop_t loop;
     sm_http *http; /* NULL when every account is local */
