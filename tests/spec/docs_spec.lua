@@ -1,5 +1,5 @@
--- The scripts shown in README.md, docs/script-guide.md and docs/porting-from-python.md load, and the spec shown there passes: every block
--- of Lua that begins with `-- inspections/PATH`.
+-- The scripts shown in README.md, docs/script-guide.md and docs/porting-from-python.md load, and the spec shown
+-- there passes: every block of Lua that begins with `-- inspections/PATH`.
 local internal = require "selfmon.internal"
 local t = require "selfmon.testing"
 local lfs = require "lfs"
