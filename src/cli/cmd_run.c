@@ -43,6 +43,11 @@ static void header(show *s) {
         fprintf(s->to, "selfmon-lua %s   node %s   state %s\n", SM_VERSION, s->config->node,
                 s->args->dry ? "none (dry run)" : state);
     free(state);
+    const char *origin = sm_json_str(s->config->origins, "accounts.default.node", "");
+    if (strcmp(s->config->node, "default") == 0 && strcmp(origin, "default") == 0)
+        fprintf(s->to,
+                "a key and no node: this is Guance Cloud, Hangzhou; for another one set, for "
+                "example, SELFMON_NODE=truewatch/us1\n");
     told(s);
 }
 

@@ -72,16 +72,6 @@ int sm_cli_config(const sm_args *a, bool need_root, sm_config **out) {
     sm_rc rc = sm_cli_load(a, need_root, out, &err);
     if (rc != SM_OK)
         return sm_cli_fail(rc == SM_NOT_FOUND ? SM_EXIT_USAGE : SM_EXIT_CONFIG, err.msg);
-    if (!(*out)->local) {
-        char text[SM_ERR_MAX];
-        snprintf(text, sizeof text,
-                 "node %s: this version reports to the embedded platform only (node local); unset "
-                 "the API key and the node to use it",
-                 (*out)->node);
-        sm_config_free(*out);
-        *out = NULL;
-        return sm_cli_fail(SM_EXIT_CONFIG, text);
-    }
     return SM_EXIT_OK;
 }
 

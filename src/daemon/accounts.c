@@ -16,6 +16,7 @@ typedef struct account {
     char *name;
     sm_local *local; /* one of these two */
     sm_remote *remote;
+    sm_target target; /* its operations, under this account's name */
     sm_node node;
     char *proxy;
     sm_secret *script_id, *script_key; /* keys that came with a script */
@@ -161,6 +162,9 @@ static sm_rc add(sm_accounts *all, const char *name, const json_t *conf, const j
         account_free(a);
         return rc;
     }
+    if (a->remote || a->local)
+        a->target = *(a->remote ? sm_remote_target(a->remote) : sm_local_target(a->local));
+    a->target.account = a->name;
     all->list = sm_realloc(all->list, (all->n + 1) * sizeof(account *));
     all->list[all->n++] = a;
     return SM_OK;
@@ -210,11 +214,7 @@ const char *sm_accounts_name(const sm_accounts *a, size_t i) {
 
 const sm_target *sm_accounts_target(const sm_accounts *a, const char *name) {
     const account *one = find(a, name);
-    if (!one)
-        return NULL;
-    return one->remote  ? sm_remote_target(one->remote)
-           : one->local ? sm_local_target(one->local)
-                        : NULL;
+    return one && (one->remote || one->local) ? &one->target : NULL;
 }
 
 sm_remote *sm_accounts_remote(const sm_accounts *a, const char *name) {

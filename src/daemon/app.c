@@ -8,13 +8,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/accounts.h"
 #include "daemon/control.h"
+#include "daemon/desks.h"
 #include "daemon/dispatcher.h"
 #include "daemon/intake.h"
-#include "daemon/local.h"
 #include "daemon/once.h"
-#include "daemon/pump.h"
-#include "daemon/registrar.h"
 #include "daemon/requests.h"
 #include "daemon/runner.h"
 #include "daemon/statedir.h"
@@ -29,11 +28,11 @@ struct sm_app {
     uv_loop_t loop;
     sm_statedir dir;
     sm_store *store;
-    sm_local *local;
+    sm_http *http;
+    sm_accounts *accounts;
+    sm_desks *desks;
     sm_dispatcher *dispatcher;
     sm_catalog *catalog;
-    sm_registrar *registrar;
-    sm_pump *pump;
     sm_intake *intake;
     sm_runner *runner;
     sm_scheduler *scheduler;
@@ -75,8 +74,8 @@ static void on_wake(uv_async_t *wake) {
 
 static void events_stored(void *ctx) {
     sm_app *a = ctx;
-    if (a->pump)
-        sm_pump_poke(a->pump);
+    if (a->desks)
+        sm_desks_poke(a->desks);
 }
 
 /* ---- the end ---- */
@@ -88,10 +87,10 @@ static void close_handle(uv_handle_t *handle) {
 
 static void close_all(sm_app *a) {
     sm_control_close(a->control);
-    if (a->pump)
-        sm_pump_close(a->pump);
-    if (a->registrar)
-        sm_registrar_close(a->registrar);
+    sm_desks_close(a->desks);
+    sm_accounts_close(a->accounts);
+    if (a->http)
+        sm_http_close(a->http);
     uv_handle_t *mine[] = {(uv_handle_t *)&a->wake,    (uv_handle_t *)&a->on_int,
                            (uv_handle_t *)&a->on_term, (uv_handle_t *)&a->on_hup,
                            (uv_handle_t *)&a->on_quit, (uv_handle_t *)&a->rescan,
@@ -110,8 +109,8 @@ static void on_settle(uv_timer_t *timer) {
     if (a->runner && sm_runner_active(a->runner) > 0)
         return;
     uv_timer_stop(timer);
-    if (a->pump && a->store_ready)
-        sm_pump_drain(a->pump, LAST_BATCH_MS, last_batch_sent, a);
+    if (a->desks && a->store_ready)
+        sm_desks_drain(a->desks, LAST_BATCH_MS, last_batch_sent, a);
     else
         close_all(a);
 }
@@ -205,7 +204,8 @@ static void handle(void *ctx, sm_control_peer *peer, const json_t *request) {
                              .catalog = a->catalog,
                              .dispatcher = a->dispatcher,
                              .runner = a->runner,
-                             .pump = a->pump,
+                             .desks = a->desks,
+                             .accounts = a->accounts,
                              .store = a->store,
                              .may_run = a->o.mode == SM_APP_DAEMON};
     sm_requests_answer(&with, peer, request);
@@ -229,7 +229,7 @@ static void start_once(sm_app *a) {
     sm_err err = SM_ERR_INIT;
     sm_once_options once = {.catalog = a->catalog,
                             .runner = a->runner,
-                            .pump = a->pump,
+                            .desks = a->desks,
                             .store = a->store,
                             .select = a->o.select,
                             .override = a->o.override,
@@ -239,6 +239,18 @@ static void start_once(sm_app *a) {
                             .ctx = a};
     if (sm_once_start(&once, &err) != SM_OK)
         fail(a, err.code, err.msg);
+}
+
+/* Keys that came with scripts make accounts of their own. */
+static void learn_accounts(sm_app *a) {
+    size_t n;
+    sm_inspection *const *list = sm_catalog_list(a->catalog, &n);
+    sm_err err = SM_ERR_INIT;
+    for (size_t i = 0; a->accounts && i < n; i++)
+        if (sm_accounts_learn(a->accounts, list[i], &err) != SM_OK)
+            sm_log(SM_LOG_ERROR, "%s: %s", list[i]->id, err.msg);
+    if (a->desks)
+        sm_desks_extend(a->desks);
 }
 
 static void update_schedules(sm_app *a) {
@@ -252,6 +264,7 @@ static void maybe_start(sm_app *a) {
     if (a->started || a->stopping || !a->scanned || a->loading > 0)
         return;
     a->started = true;
+    learn_accounts(a);
     if (a->o.mode == SM_APP_DAEMON)
         update_schedules(a); /* what it starts answers later, so the listener speaks first */
     if (a->o.listener.loaded)
@@ -259,7 +272,7 @@ static void maybe_start(sm_app *a) {
     if (a->o.mode == SM_APP_LOAD) {
         stop(a);
     } else if (a->o.mode == SM_APP_DAEMON) {
-        sm_pump_poke(a->pump);
+        sm_desks_poke(a->desks);
         uv_timer_start(&a->rescan, on_rescan, RESCAN_MS, 0);
         uv_timer_start(&a->prune, on_prune, 60000, PRUNE_MS);
     } else {
@@ -276,6 +289,7 @@ static void catalog_changed(void *ctx) {
         maybe_start(a);
         return;
     }
+    learn_accounts(a);
     if (a->o.mode == SM_APP_DAEMON)
         update_schedules(a);
     if (a->o.listener.loaded)
@@ -314,17 +328,17 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
     free(path);
     if (rc != SM_OK)
         return rc;
-    a->local = sm_local_new(a->store);
-    const sm_target *target = sm_local_target(a->local);
-    /* The embedded platform is a function call away: its view is never taken from memory. */
-    a->registrar = sm_registrar_new(&a->loop, a->store, target, c->local ? 0 : c->config_max_age);
-    a->pump = sm_pump_new(&a->loop, a->store, target);
+    if (sm_http_new(&a->loop, &a->http, err) != SM_OK)
+        return err->code;
+    if (sm_accounts_open(&a->loop, a->http, a->store, c, &a->accounts, err) != SM_OK)
+        return err->code;
+    a->desks = sm_desks_new(&a->loop, a->store, a->accounts, c->config_max_age);
     a->loading = 2;
     sm_store_call(a->store, SM_OP_RUNS_RECOVER,
                   json_pack("{s:I, s:s}", "at_ns", (json_int_t)sm_wall_ns(), "reason",
                             "the process that ran it ended before the run did"),
                   recovered, a);
-    sm_registrar_load(a->registrar, one_loaded, a);
+    sm_desks_load(a->desks, one_loaded, a);
     return sm_control_open(&a->loop, a->dir.dir_fd, a->store, handle, a, &a->control, err);
 }
 
@@ -338,6 +352,8 @@ static sm_rc build(sm_app *a, sm_err *err) {
     if (sm_config_assoc_secret(a->o.config, keeps, &assoc, &missing) != SM_OK && keeps)
         return sm_err_set(err, missing.code, "%s", missing.msg);
     a->intake = sm_intake_new(a->store, c->node, events_stored, a);
+    if (a->desks)
+        sm_intake_nodes(a->intake, sm_desks_node, a->desks);
     sm_dispatcher_options dispatcher = {.loop = &a->loop,
                                         .self = a->o.self,
                                         .display = c->display,
@@ -354,7 +370,9 @@ static sm_rc build(sm_app *a, sm_err *err) {
                                 .dispatcher = a->dispatcher,
                                 .intake = a->intake,
                                 .store = a->store,
-                                .registrar = a->registrar,
+                                .registrar_of = a->desks ? sm_desks_registrar : NULL,
+                                .node_of = a->desks ? sm_desks_node : NULL,
+                                .desks = a->desks,
                                 .node = c->node};
     a->runner = sm_runner_new(&runner);
     if (a->o.mode == SM_APP_DAEMON) {
@@ -408,9 +426,9 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_intake_free(a->intake);
     if (a->dispatcher)
         sm_dispatcher_free(a->dispatcher);
-    sm_pump_free(a->pump);
-    sm_registrar_free(a->registrar);
-    sm_local_free(a->local);
+    sm_desks_free(a->desks);
+    sm_accounts_free(a->accounts);
+    sm_http_free(a->http);
     sm_control_free(a->control);
     uv_loop_close(&a->loop);
     sm_statedir_release(&a->dir);

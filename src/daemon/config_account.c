@@ -1,12 +1,12 @@
 /* config_account: the accounts: which node each talks to, with which keys.
  *
  * The environment and --node set single fields of accounts.default; its other fields stay as the
- * file says. Keys go into sm_secret at once. A remote node's name is checked against the node table
- * by the platform's own room, not here. Called by config.c.
+ * file says. Keys go into sm_secret at once. Called by config.c.
  */
 #include "daemon/config_parts.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "platform/node.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,22 +273,57 @@ static sm_rc apply_environment(sm_conf *c, json_t *account, sm_err *err) {
     return rc;
 }
 
-/* No key and no node: the embedded platform; a key and no node: the original's default. */
-static void complete(sm_conf *c, const char *name, json_t *account) {
+/* Points to where the node was given: a place in the file, a variable, a flag, or nowhere. */
+static sm_rc refuse_node(const sm_conf *c, const char *key, const char *sentence, sm_err *err) {
+    const char *origin = sm_json_str(c->made->origins, key, "default");
+    if (sm_str_starts(origin, "environment "))
+        return sm_err_set(err, SM_INVALID, "%s: %s", origin + strlen("environment "), sentence);
+    if (sm_str_starts(origin, "flag "))
+        return sm_err_set(err, SM_INVALID, "%s: %s", origin + strlen("flag "), sentence);
+    if (strcmp(origin, "default") == 0)
+        return sm_err_set(err, SM_INVALID, "%s: %s", key, sentence);
+    return sm_conf_refuse(c, err, key, "%s: %s", key, sentence);
+}
+
+/* A node by name must be one of the table. */
+static sm_rc check_name(const sm_conf *c, const char *key, const json_t *node, sm_err *err) {
+    sm_node found = {0};
+    sm_err why = SM_ERR_INIT;
+    if (!json_is_string(node) || strcmp(json_string_value(node), "local") == 0)
+        return SM_OK;
+    if (sm_node_find(json_string_value(node), &found, &why) != SM_OK)
+        return refuse_node(c, key, why.msg, err);
+    sm_node_fini(&found);
+    return SM_OK;
+}
+
+/* No key and no node: the embedded platform; a key and no node: the original's default. A node
+ * other than the embedded one needs a key. */
+static sm_rc complete(sm_conf *c, const char *name, json_t *account, sm_err *err) {
     char *node = sm_asprintf("accounts.%s.node", name);
     char *id = sm_asprintf("accounts.%s.api_key_id", name);
     char *key = sm_asprintf("accounts.%s.api_key", name);
+    bool keyed = sm_config_secret(c->made, id) || sm_config_secret(c->made, key);
     if (!json_object_get(account, "node")) {
-        bool keyed = sm_config_secret(c->made, id) || sm_config_secret(c->made, key);
         json_t *v = json_string(keyed ? "default" : "local");
         json_object_set(account, "node", v);
         sm_conf_put(c, node, v, "default");
     }
-    if (strcmp(sm_json_str(account, "node", ""), "local") != 0)
+    sm_rc rc = check_name(c, node, json_object_get(account, "node"), err);
+    bool remote = strcmp(sm_json_str(account, "node", ""), "local") != 0;
+    if (remote)
         c->made->local = false;
+    if (rc == SM_OK && remote && !keyed)
+        rc = refuse_node(c, node,
+                         strcmp(name, "default") == 0
+                             ? "a node other than local needs api_key_id and api_key "
+                               "(SELFMON_API_KEY_ID and SELFMON_API_KEY)"
+                             : "a node other than local needs api_key_id and api_key",
+                         err);
     free(key);
     free(id);
     free(node);
+    return rc;
 }
 
 sm_rc sm_conf_accounts(sm_conf *c, sm_err *err) {
@@ -312,7 +347,11 @@ sm_rc sm_conf_accounts(sm_conf *c, sm_err *err) {
         rc = apply_environment(c, json_object_get(accounts, "default"), err);
     if (rc != SM_OK)
         return rc;
-    json_object_foreach(accounts, name, v) complete(c, name, v);
+    json_object_foreach(accounts, name, v) {
+        rc = complete(c, name, v, err);
+        if (rc != SM_OK)
+            return rc;
+    }
     const json_t *node = json_object_get(json_object_get(accounts, "default"), "node");
     m->node = sm_strdup(json_is_string(node) ? json_string_value(node)
                                              : sm_json_str(node, "openapi", "private"));

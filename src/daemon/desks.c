@@ -92,6 +92,12 @@ sm_registrar *sm_desks_registrar(void *desks, const char *account) {
     return found;
 }
 
+const char *sm_desks_node(void *desks, const char *account) {
+    const sm_desks *d = desks;
+    const sm_target *target = sm_accounts_target(d->accounts, account);
+    return target ? target->node : "local";
+}
+
 void sm_desks_poke(sm_desks *d) {
     for (size_t i = 0; i < d->n; i++)
         sm_pump_poke(d->list[i].pump);

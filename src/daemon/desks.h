@@ -17,6 +17,8 @@ void sm_desks_load(sm_desks *d, void (*ready)(void *ctx), void *ctx);
 /* The registrar of an account; that of the default account for an unknown name. For
  * sm_runner_options. */
 sm_registrar *sm_desks_registrar(void *desks, const char *account);
+/* Name of the node an account talks to. For sm_runner_options. */
+const char *sm_desks_node(void *desks, const char *account);
 void sm_desks_poke(sm_desks *d);
 /* done(ctx) once, when every pump has nothing due, or after timeout_ms. */
 void sm_desks_drain(sm_desks *d, int timeout_ms, void (*done)(void *ctx), void *ctx);

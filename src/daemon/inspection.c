@@ -35,9 +35,24 @@ static void from_config(making *m, const char *table, const char *id) {
     m->conf_key = m->conf_key_text;
 }
 
+/* A key in the script makes an account of its own, named after node and Key ID, so that its events
+ * find it again after a restart; the Key ID itself stays out of the name. */
+static char *script_account(const sm_inspection *p) {
+    const json_t *given = json_object_get(p->spec, "node");
+    char *node = sm_json_dump(given ? given : json_null(), NULL), digits[SM_ASSOC_LEN + 1];
+    const char *id = sm_json_str(p->spec, "api_key_id", "");
+    sm_assoc_key(id, strlen(id), node, digits);
+    free(node);
+    return sm_asprintf("script-%.12s", digits);
+}
+
 static sm_rc set_account(making *m, sm_inspection *p, sm_err *err) {
     const char *account = sm_json_str(m->spec, "account", "default");
     const char *own = sm_json_str(m->setup, "account", NULL);
+    if (p->api_key && !own) {
+        p->account = script_account(p);
+        return SM_OK;
+    }
     if (own) {
         account = own;
         from_config(m, "instances", p->id);

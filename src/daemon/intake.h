@@ -20,6 +20,9 @@ typedef struct sm_intake_run { /* what intake knows of a run */
 /* store NULL: dry run, nothing is stored. stored(ctx) is called after events became durable. */
 sm_intake *sm_intake_new(sm_store *store, const char *node, void (*stored)(void *ctx), void *ctx);
 void sm_intake_bind(sm_intake *i, sm_dispatcher *d);
+/* With several accounts: which node each talks to (daemon/desks.h). */
+void sm_intake_nodes(sm_intake *i, const char *(*node_of)(void *desks, const char *account),
+                     void *desks);
 /* A run may report from now on. checker: UUID on the platform, "" when unknown. */
 void sm_intake_open(sm_intake *i, const char *run_id, sm_inspection *inspection,
                     const char *checker, int attempt);

@@ -34,12 +34,13 @@ static json_t *load_errors_of(const sm_once_options *opt) {
 }
 
 static void finish(once *o, int64_t waiting) {
-    const char *trouble = o->o.pump ? sm_pump_trouble(o->o.pump) : NULL;
-    json_t *result = json_pack("{s:O, s:O, s:I, s:o}", "runs", o->reports, "load_errors",
-                               o->load_errors, "waiting", (json_int_t)waiting, "trouble",
-                               trouble ? sm_json_text(trouble, strlen(trouble)) : json_null());
+    json_t *troubles = o->o.desks ? sm_desks_troubles(o->o.desks) : json_array();
+    json_t *result =
+        json_pack("{s:O, s:O, s:I, s:O?}", "runs", o->reports, "load_errors", o->load_errors,
+                  "waiting", (json_int_t)waiting, "trouble", json_array_get(troubles, 0));
     o->o.finished(o->o.ctx, result);
     json_decref(result);
+    json_decref(troubles);
     once_free(o);
 }
 
@@ -58,8 +59,8 @@ static void drained(void *ctx) {
 }
 
 static void all_ended(once *o) {
-    if (o->o.pump)
-        sm_pump_drain(o->o.pump, o->o.drain_ms, drained, o);
+    if (o->o.desks)
+        sm_desks_drain(o->o.desks, o->o.drain_ms, drained, o);
     else
         finish(o, 0);
 }

@@ -3,14 +3,14 @@
  * thread. */
 #pragma once
 #include "daemon/catalog.h"
-#include "daemon/pump.h"
+#include "daemon/desks.h"
 #include "daemon/runner.h"
 #include "store/store.h"
 
 typedef struct sm_once_options {
     sm_catalog *catalog;
     sm_runner *runner;
-    sm_pump *pump;          /* NULL: dry run */
+    sm_desks *desks;        /* NULL: dry run */
     sm_store *store;        /* NULL: dry run */
     const json_t *select;   /* views.h; borrowed during start */
     const json_t *override; /* {id: {name: text}}; borrowed during start */

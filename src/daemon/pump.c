@@ -274,7 +274,8 @@ static void claimed(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) 
     }
     p->complaint[0] = '\0';
     if (json_array_size(rows) == 0) {
-        sm_store_call(p->store, SM_OP_OUTBOX_STATS, NULL, looked_ahead, p);
+        sm_store_call(p->store, SM_OP_OUTBOX_STATS,
+                      json_pack("{s:s*}", "account", p->target->account), looked_ahead, p);
         return;
     }
     piece *whole = sm_calloc(1, sizeof *whole);
@@ -285,8 +286,9 @@ static void claimed(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) 
 
 static void claim(sm_pump *p) {
     p->poked = false;
-    json_t *args = json_pack("{s:I, s:i, s:i}", "now_ms", (json_int_t)(sm_wall_ns() / SM_NS_PER_MS),
-                             "limit", BATCH_EVENTS, "bytes", BATCH_BYTES);
+    json_t *args =
+        json_pack("{s:I, s:i, s:i, s:s*}", "now_ms", (json_int_t)(sm_wall_ns() / SM_NS_PER_MS),
+                  "limit", BATCH_EVENTS, "bytes", BATCH_BYTES, "account", p->target->account);
     sm_store_call(p->store, SM_OP_OUTBOX_CLAIM, args, claimed, p);
 }
 

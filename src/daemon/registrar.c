@@ -1,6 +1,5 @@
 /* registrar: asks the platform about inspections, registers and updates them, remembers the answers
  * (see registrar.h). It does not run anything and never guesses: without any view nothing runs.
- *
  * One question goes through: wanted -> list -> (create -> list again | modify) -> view stored ->
  * answered. Questions about one inspection that come meanwhile join it; those that want another
  * text registered, or that must not be answered by a list already sent, are asked after it.
@@ -10,6 +9,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "daemon/identity.h"
 #include "platform/checker.h"
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +50,7 @@ struct sm_registrar {
     int64_t max_age_ns;
     sm_map entries;
     entry *wanted, **wanted_end; /* to be asked at the next turn, in order */
+    sm_identity *identity;       /* guards creations, or NULL */
     uv_timer_t turn;             /* fires once the loop has collected what is wanted */
     size_t waiting;
     void (*ready)(void *ctx);
@@ -59,6 +60,7 @@ struct sm_registrar {
 typedef struct batch { /* one `list` under way */
     sm_registrar *registrar;
     entry *first;
+    json_t *extra; /* ids that were taken along, or NULL */
 } batch;
 
 typedef struct step { /* one create or modify under way */
@@ -115,11 +117,9 @@ static void entry_free(entry *e) {
     waiters_free(e->waiters);
     waiters_free(e->later);
     sm_inspection_unref(e->inspection);
-    json_decref(e->payload);
-    json_decref(e->registered);
+    forget(e);
     json_decref(e->params);
-    free(e->uuid);
-    free(e->ref_key);
+    json_decref(e->payload);
     free(e->id);
     free(e);
 }
@@ -160,18 +160,18 @@ static void answer(sm_registrar *r, entry *e, const char *error) {
 }
 
 static void kept(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
-    (void)ctx;
-    (void)result;
+    (void)ctx, (void)result;
     if (rc != SM_OK)
         sm_log(SM_LOG_WARN, "what the platform said could not be kept: %s", err->msg);
 }
 
 static void persist(sm_registrar *r, const entry *e) {
+    const char *account = e->inspection ? e->inspection->account : r->target->account;
     json_t *args =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:I}", "node", r->target->node,
-                  "account", e->inspection->account, "id", e->id, "ref_key", e->ref_key, "uuid",
-                  e->uuid, "title", sm_json_str(e->payload, "title", ""), "status", e->status,
-                  "params", json_deep_copy(e->params), "payload",
+                  "account", account, "id", e->id, "ref_key", e->ref_key, "uuid", e->uuid, "title",
+                  sm_json_str(e->payload, "title", ""), "status", e->status, "params",
+                  json_deep_copy(e->params), "payload",
                   e->registered ? json_deep_copy(e->registered) : json_null(), "seen_ns",
                   (json_int_t)e->seen_ns);
     sm_store_call(r->store, SM_OP_REGISTRY_PUT, args, kept, NULL);
@@ -186,15 +186,15 @@ static void set_registered(entry *e, json_t *payload) {
 static void take_item(entry *e, const json_t *item) {
     const char *uuid = sm_json_str(item, "uuid", "");
     const json_t *kwargs = json_object_get(json_object_get(item, "jsonScript"), "callKwargs");
-    json_t *params = json_is_object(kwargs) ? json_deep_copy(kwargs) : json_object();
     json_decref(e->params);
-    e->params = params;
+    e->params = json_is_object(kwargs) ? json_deep_copy(kwargs) : json_object();
     if (!e->uuid || strcmp(e->uuid, uuid) != 0) {
         free(e->uuid);
         e->uuid = sm_strdup(uuid);
     }
+    char *ref_key = sm_strdup(sm_json_str(e->payload, "refKey", ""));
     free(e->ref_key);
-    e->ref_key = sm_strdup(e->inspection->ref_key);
+    e->ref_key = ref_key;
     e->status = (int)sm_json_int(item, "status", 0);
     e->known = true;
     e->seen_ns = sm_wall_ns();
@@ -241,17 +241,35 @@ static void created(void *ctx, sm_rc rc, const sm_err *err, const json_t *result
     free(s);
 }
 
-static const json_t *find_item(const json_t *items, const char *ref_key) {
+/* Views of the entries that were taken along. One that is gone there is asked about when it is due.
+ */
+static void take_extra(sm_registrar *r, const batch *b, const json_t *items) {
     size_t i;
-    json_t *item;
-    const json_t *oldest = NULL;
-    json_array_foreach(items, i, item) {
-        if (strcmp(sm_json_str(item, "refKey", ""), ref_key) != 0)
+    json_t *id;
+    json_array_foreach(items ? b->extra : NULL, i, id) {
+        entry *e = sm_map_get(&r->entries, json_string_value(id));
+        const json_t *item = e && e->ref_key ? sm_checker_find(items, e->ref_key) : NULL;
+        if (!e || e->asking || !e->registered)
             continue;
-        if (!oldest || sm_json_int(item, "createAt", 0) < sm_json_int(oldest, "createAt", 0))
-            oldest = item;
+        if (!item) {
+            e->seen_ns = 0;
+            continue;
+        }
+        take_item(e, item);
+        persist(r, e);
     }
-    return oldest;
+}
+
+/* refused: why nothing is created, or NULL. */
+static void may_create(void *ctx, const char *refused) {
+    step *s = ctx;
+    sm_registrar *r = s->registrar;
+    if (!refused) {
+        r->target->create(r->target->ctx, s->entry->payload, created, s);
+        return;
+    }
+    answer(r, s->entry, refused);
+    free(s);
 }
 
 static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) {
@@ -261,7 +279,7 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
     while (e) {
         entry *next = e->next;
         e->next = NULL;
-        const json_t *item = rc == SM_OK ? find_item(items, e->inspection->ref_key) : NULL;
+        const json_t *item = rc == SM_OK ? sm_checker_find(items, e->inspection->ref_key) : NULL;
         step *s;
         if (rc != SM_OK) {
             answer(r, e, err->msg);
@@ -270,7 +288,10 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
         } else if (!item) {
             s = sm_calloc(1, sizeof *s);
             *s = (step){r, e};
-            r->target->create(r->target->ctx, e->payload, created, s);
+            if (r->identity)
+                sm_identity_ask(r->identity, e->payload, may_create, s);
+            else
+                may_create(s, NULL);
         } else {
             take_item(e, item);
             if (!e->registered) {
@@ -284,10 +305,36 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
         }
         e = next;
     }
+    take_extra(r, b, rc == SM_OK ? items : NULL);
+    json_decref(b->extra);
     free(b);
 }
 
+/* A call that has room takes along what was seen longest ago, so that a spent budget still keeps
+ * every view about equally old. Remote platforms only. */
+static void fill_list(sm_registrar *r, batch *b, json_t *keys) {
+    entry *oldest[LIST_MAX];
+    size_t n = 0, room = LIST_MAX - json_array_size(keys), pos = 0;
+    int64_t before = sm_wall_ns() - r->max_age_ns;
+    for (entry *e; r->max_age_ns > 0 && room > 0 && (e = sm_map_next(&r->entries, &pos, NULL));) {
+        if (e->asking || !e->known || !e->registered || !e->payload || e->seen_ns > before)
+            continue;
+        if (n == room && e->seen_ns >= oldest[n - 1]->seen_ns)
+            continue;
+        size_t i = n < room ? n++ : n - 1;
+        for (; i > 0 && oldest[i - 1]->seen_ns > e->seen_ns; i--)
+            oldest[i] = oldest[i - 1];
+        oldest[i] = e;
+    }
+    b->extra = n ? json_array() : NULL;
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(b->extra, json_string(oldest[i]->id));
+        json_array_append_new(keys, json_string(oldest[i]->ref_key));
+    }
+}
+
 static void send_list(sm_registrar *r, batch *b, json_t *keys) {
+    fill_list(r, b, keys);
     r->target->list(r->target->ctx, keys, listed, b);
     json_decref(keys);
 }
@@ -387,7 +434,9 @@ static void loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
     if (rc != SM_OK)
         sm_log(SM_LOG_WARN, "the platform's last known views could not be read: %s", err->msg);
     json_array_foreach(rows, i, row) {
-        if (strcmp(sm_json_str(row, "node", ""), r->target->node) != 0)
+        const char *account = sm_json_str(row, "account", "");
+        if (strcmp(sm_json_str(row, "node", ""), r->target->node) != 0 ||
+            (r->target->account && strcmp(account, r->target->account) != 0))
             continue;
         entry *e = entry_get(r, sm_json_str(row, "id", ""));
         if (e->known && e->seen_ns > sm_json_int(row, "seen_ns", 0))
@@ -407,6 +456,11 @@ static void loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
         e->registered = json_is_object(payload) ? json_deep_copy(payload) : NULL;
     }
     r->ready(r->ready_ctx);
+}
+
+void sm_registrar_guard(sm_registrar *r) {
+    if (!r->identity)
+        r->identity = sm_identity_new(r->target);
 }
 
 void sm_registrar_load(sm_registrar *r, void (*ready)(void *ctx), void *ctx) {
@@ -441,5 +495,6 @@ void sm_registrar_free(sm_registrar *r) {
     for (entry *e; (e = sm_map_next(&r->entries, &pos, NULL));)
         entry_free(e);
     sm_map_fini(&r->entries);
+    sm_identity_free(r->identity);
     free(r);
 }

@@ -24,6 +24,9 @@ typedef void (*sm_registrar_done)(void *ctx, const sm_view *view);
 
 sm_registrar *sm_registrar_new(uv_loop_t *loop, sm_store *store, const sm_target *target,
                                double max_age_s);
+/* Before the first creation, looks whether the platform holds inspections with our funcIds under
+ * other keys (another secret); then creates none of them and says so (script-api 1.2). */
+void sm_registrar_guard(sm_registrar *r);
 /* Loads last known views from the store; ready(ctx) once. */
 void sm_registrar_load(sm_registrar *r, void (*ready)(void *ctx), void *ctx);
 /* Answers (later, once) with a view no older than the maximum age, or the last known one with

@@ -59,7 +59,8 @@ size_t sm_remote_listing_size(const sm_remote_listing *l) {
 }
 
 bool sm_remote_listing_merge(sm_remote_listing *to, sm_remote_listing *from) {
-    if (to->page > 1 || from->page > 1 ||
+    if (to->page > 1 || from->page > 1 || json_array_size(to->keys) == 0 ||
+        json_array_size(from->keys) == 0 ||
         json_array_size(to->keys) + json_array_size(from->keys) > PAGE)
         return false;
     json_array_extend(to->keys, from->keys);
@@ -89,13 +90,14 @@ char *sm_remote_listing_path(sm_remote_listing *l) {
     size_t i;
     json_t *key;
     sm_buf_init(&path, PATH_MAX_BYTES);
-    sm_buf_adds(&path, "/api/v1/self_built_checker/list?refKey=");
+    sm_buf_adds(&path, "/api/v1/self_built_checker/list?");
     json_array_foreach(l->keys, i, key) {
-        if (i > 0)
-            sm_buf_addc(&path, ',');
+        sm_buf_adds(&path, i > 0 ? "," : "refKey=");
         add_encoded(&path, json_string_value(key));
     }
-    sm_buf_addf(&path, "&pageIndex=%d&pageSize=%d", l->page, (int)PAGE);
+    if (i > 0)
+        sm_buf_addc(&path, '&');
+    sm_buf_addf(&path, "pageIndex=%d&pageSize=%d", l->page, (int)PAGE);
     return sm_buf_take(&path, NULL);
 }
 
@@ -160,6 +162,8 @@ void sm_remote_list(void *remote, const json_t *ref_keys, sm_target_done done, v
                              .keys = json_deep_copy(ref_keys),
                              .items = json_array(),
                              .page = 1};
+    if (json_array_size(l->keys) == 0)
+        l->class_ = SM_CALL_LIST_NEW; /* everything there is: what a creation waits for */
     json_array_foreach(l->keys, i, key) {
         if (!sm_map_get(&r->known, json_string_value(key)))
             l->class_ = SM_CALL_LIST_NEW;

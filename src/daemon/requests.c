@@ -44,7 +44,7 @@ static void run_once(const sm_requests_from *from, sm_control_peer *peer, const 
     drain_ms = drain_ms < 0 ? 0 : drain_ms > DRAIN_MAX_MS ? DRAIN_MAX_MS : drain_ms;
     sm_once_options once = {.catalog = from->catalog,
                             .runner = from->runner,
-                            .pump = from->pump,
+                            .desks = from->desks,
                             .store = from->store,
                             .select = json_object_get(request, "select"),
                             .override = json_object_get(request, "override"),
@@ -92,6 +92,34 @@ static void list_registry(void *ctx, sm_rc rc, const sm_err *err, const json_t *
     sm_store_call(l->store, SM_OP_QUERY_LAST, NULL, list_last, l);
 }
 
+/* ---- status ---- */
+
+typedef struct asked_status {
+    sm_control_peer *peer;
+    json_t *answer;
+} asked_status;
+
+static void status_outbox(void *ctx, sm_rc rc, const sm_err *err, const json_t *stats) {
+    asked_status *q = ctx;
+    if (rc != SM_OK) {
+        sm_control_reply(q->peer, sm_control_error(rc, err->msg));
+    } else {
+        json_object_set_new(q->answer, "outbox", json_deep_copy(stats));
+        sm_control_reply(q->peer, json_pack("{s:b, s:O}", "ok", 1, "result", q->answer));
+    }
+    json_decref(q->answer);
+    free(q);
+}
+
+static void tell_status(const sm_requests_from *from, sm_control_peer *peer) {
+    asked_status *q = sm_calloc(1, sizeof *q);
+    q->peer = peer;
+    q->answer =
+        json_pack("{s:o, s:o, s:o}", "workers", sm_dispatcher_status(from->dispatcher), "accounts",
+                  sm_accounts_status(from->accounts), "trouble", sm_desks_troubles(from->desks));
+    sm_store_call(from->store, SM_OP_OUTBOX_STATS, NULL, status_outbox, q);
+}
+
 void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer,
                         const json_t *request) {
     const char *op = sm_json_str(request, "op", "");
@@ -105,8 +133,7 @@ void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer,
     } else if (strcmp(op, "once") == 0 && from->may_run) {
         run_once(from, peer, request);
     } else if (strcmp(op, "status") == 0) {
-        json_t *status = sm_dispatcher_status(from->dispatcher);
-        sm_control_reply(peer, json_pack("{s:b, s:o}", "ok", 1, "result", status));
+        tell_status(from, peer);
     } else {
         sm_control_reply(peer, sm_control_error(SM_INVALID, "this process does not answer that"));
     }

@@ -19,6 +19,10 @@ typedef struct sm_runner_options {
     sm_store *store;         /* NULL: dry run */
     sm_registrar *registrar; /* NULL: dry run */
     const char *node;
+    /* With several accounts: whose registrar, and which node (daemon/desks.h); else NULL. */
+    sm_registrar *(*registrar_of)(void *desks, const char *account);
+    const char *(*node_of)(void *desks, const char *account);
+    void *desks;
 } sm_runner_options;
 
 #define SM_NO_SLOT INT64_MIN

@@ -14,8 +14,10 @@ typedef void (*sm_target_delivered)(void *ctx, const sm_answer *answer, const ch
 
 typedef struct sm_target {
     void *ctx;
-    const char *node; /* "local" */
-    /* Items of these association keys (array of texts): array as the platform's list shows them. */
+    const char *node;    /* "local" */
+    const char *account; /* whose views and events are its business; NULL: everybody's */
+    /* Items of these association keys (array of texts; an empty one asks for all there are): array
+     * as the platform's list shows them. SM_LIMIT: the budget of calls is spent. */
     void (*list)(void *ctx, const json_t *ref_keys, sm_target_done done, void *done_ctx);
     /* payload as in platform/checker.h. SM_EXISTS when the key is there already. */
     void (*create)(void *ctx, const json_t *payload, sm_target_done done, void *done_ctx);

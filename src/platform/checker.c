@@ -262,3 +262,16 @@ bool sm_checker_differs(const json_t *payload, const json_t *item) {
     }
     return false;
 }
+
+const json_t *sm_checker_find(const json_t *items, const char *ref_key) {
+    size_t i;
+    json_t *item;
+    const json_t *oldest = NULL;
+    json_array_foreach(items, i, item) {
+        if (strcmp(sm_json_str(item, "refKey", ""), ref_key) != 0)
+            continue;
+        if (!oldest || sm_json_int(item, "createAt", 0) < sm_json_int(oldest, "createAt", 0))
+            oldest = item;
+    }
+    return oldest;
+}

@@ -9,6 +9,9 @@
  * `run(max_ms=800, url='https://…')` with Python literals. New reference. */
 json_t *sm_checker_payload(const char *function_id, const char *ref_key, const char *title,
                            const char *doc, const char *category, const json_t *schema);
+/* The item of this association key in what the platform lists; of several the oldest (two
+ * simultaneous creations can make two). Borrowed; NULL when there is none. */
+const json_t *sm_checker_find(const json_t *items, const char *ref_key);
 /* Does what the platform shows (an item of its list: title, jsonScript.refFuncInfo) differ from
  * the payload? funcId is not compared (it cannot be changed). */
 bool sm_checker_differs(const json_t *payload, const json_t *item);

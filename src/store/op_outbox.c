@@ -167,13 +167,18 @@ static json_t *int_or_null(int64_t v) {
 }
 
 sm_rc sm_op_outbox_stats(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
-    (void)args;
+    const char *account = sm_json_str(args, "account", NULL);
     int64_t oldest, next;
     sm_rc rc = sm_sql_int(c, &oldest, INT64_MIN, err,
                           "SELECT at_ns FROM events WHERE seq = (SELECT seq FROM outbox "
                           "WHERE " SM_SQL_UNFINISHED " ORDER BY seq LIMIT 1)",
                           "");
-    if (rc == SM_OK)
+    if (rc == SM_OK && account)
+        rc = sm_sql_int(c, &next, INT64_MIN, err,
+                        "SELECT due_ms FROM outbox INDEXED BY outbox_due "
+                        "WHERE " SM_SQL_READY " AND account = ?1 ORDER BY due_ms LIMIT 1",
+                        "t", account);
+    else if (rc == SM_OK)
         rc = sm_sql_int(c, &next, INT64_MIN, err,
                         "SELECT min(due_ms) FROM outbox INDEXED BY outbox_due "
                         "WHERE " SM_SQL_READY,

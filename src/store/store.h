@@ -47,8 +47,9 @@ typedef enum sm_store_op {
     SM_OP_OUTBOX_RETRY, /* {ids, next_ms, reason, at_ns} -> null ; attempt + 1 */
     SM_OP_OUTBOX_HOLD,  /* {ids, next_ms, reason, at_ns} -> null ; state `held`, due at next_ms */
     SM_OP_OUTBOX_REFUSE, /* {ids, reason, at_ns} -> null ; state `refused`, kept visible */
-    SM_OP_OUTBOX_STATS,  /* {} -> {pending,inflight,held,refused,bytes,oldest_ns|null,next_ms|null}
-                          */
+    /* {account?} -> as follows; next_ms is that of the account when one is given */
+    SM_OP_OUTBOX_STATS, /* {} -> {pending,inflight,held,refused,bytes,oldest_ns|null,next_ms|null}
+                         */
     /* One row per inspection and due instant. {id, slot, trigger, planned_ns} -> {created} */
     SM_OP_SLOT_PLAN,
     SM_OP_SLOT_FINISH, /* {id, slot, outcome, run|null, at_ns, count?} -> null */

@@ -212,13 +212,21 @@ def test_no_root():
         assert done.code == 64 and "inspections" in done.err, done
 
 
-def test_remote_node_is_said():
-    """an API key without a way to use it: one sentence, exit 78, the key is not shown"""
+def test_nodes_that_do_not_fit():
+    """an unknown node, a bare us1, no key, one private address without the other: sentence and exit 78"""
     with project() as p:
-        p.script("a.lua", simple())
-        done = p.once(env={"SELFMON_API_KEY_ID": "wsak_abcdefgh", "SELFMON_API_KEY": "very-secret-key-1"})
-        assert done.code == 78 and "embedded platform" in done.err, done
-        assert "very-secret-key-1" not in done.err + done.out
+        p.script("a.lua", simple(report()))
+        keys = {"SELFMON_API_KEY_ID": "wsak_abcdefgh", "SELFMON_API_KEY": "very-secret-key-1"}
+        for env, words in [
+            ({**keys, "SELFMON_NODE": "us1"}, ["SELFMON_NODE", "guance/us1", "truewatch/us1"]),
+            ({**keys, "SELFMON_NODE": "truewatch/us2"}, ["SELFMON_NODE", "truewatch/us2", "truewatch/us1"]),
+            ({"SELFMON_NODE": "truewatch/us1"}, ["api_key", "SELFMON_API_KEY"]),
+        ]:
+            done = p.once(env=env)
+            assert done.code == 78, done
+            for word in words:
+                assert word in done.err, (word, done)
+            assert "very-secret-key-1" not in done.err + done.out and not (p.dir / ".selfmon").exists()
         done = p.once(env={"SELFMON_OPENAPI_URL": "https://openapi.example.com"})
         assert done.code == 78 and "SELFMON_OPENWAY_URL" in done.err, done
 
