@@ -6,6 +6,7 @@
 #include "daemon/statedir.h"
 #include "base/fsx.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,7 +21,10 @@ char *sm_statedir_file(const char *path, const char *name) {
     return sm_fsx_join(path, name);
 }
 
-enum { NAME_TRIES = 25, NAME_TRY_MS = 20 };
+enum { NAME_TRIES = 25, NAME_TRY_MS = 20, READER_TRIES = 100, READER_TRY_MS = 50 };
+
+/* What a command that only reads calls itself: it lets go at once. */
+static const char reader[] = "(reader)";
 
 /* Who holds the lock. Between taking it and writing its name a holder leaves the name of the last
  * one there, which has ended: then it is read again. */
@@ -36,9 +40,11 @@ static void read_holder(int fd, char *out, size_t cap) {
     }
 }
 
-static sm_rc take(const char *path, const char *what, sm_statedir *out, sm_err *err) {
+static sm_rc take(const char *path, const char *what, bool *by_reader, sm_statedir *out,
+                  sm_err *err) {
     sm_rc rc = SM_OK;
     char holder[128] = "", mine[128];
+    *by_reader = false;
     char *file = NULL;
     *out = (sm_statedir){.path = sm_strdup(path), .dir_fd = -1, .lock_fd = -1};
     out->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -54,6 +60,7 @@ static sm_rc take(const char *path, const char *what, sm_statedir *out, sm_err *
     }
     if (flock(out->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         read_holder(out->lock_fd, holder, sizeof holder);
+        *by_reader = sm_str_ends(holder, reader);
         rc = sm_err_set(err, SM_BUSY,
                         "state directory %s is held by process %s; stop it, or choose another one "
                         "with --state-dir",
@@ -73,9 +80,16 @@ out:
 sm_rc sm_statedir_take(const char *path, const char *what, sm_statedir *out, sm_err *err) {
     *out = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
     sm_rc rc = sm_fsx_private_dir(path, err);
-    if (rc == SM_OK)
-        return take(path, what, out, err);
-    sm_err_wrap(err, "state directory");
+    if (rc != SM_OK) {
+        sm_err_wrap(err, "state directory");
+        return rc;
+    }
+    bool by_reader = true;
+    for (int i = 0; i < READER_TRIES && by_reader; i++) {
+        if (i > 0)
+            poll(NULL, 0, READER_TRY_MS);
+        rc = take(path, what, &by_reader, out, err);
+    }
     return rc;
 }
 
@@ -83,7 +97,8 @@ sm_rc sm_statedir_take_existing(const char *path, const char *what, sm_statedir 
     *out = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
     if (!sm_fsx_is_dir(path))
         return sm_err_set(err, SM_NOT_FOUND, "no state directory %s", path);
-    return take(path, what, out, err);
+    bool by_reader;
+    return take(path, what, &by_reader, out, err);
 }
 
 void sm_statedir_release(sm_statedir *s) {

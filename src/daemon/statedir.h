@@ -8,7 +8,8 @@ typedef struct sm_statedir {
     int lock_fd; /* -1 when not held */
 } sm_statedir;
 
-/* Creates the directory (0700) and takes the lock; writes our pid and `what` into it. SM_BUSY:
+/* Creates the directory (0700) and takes the lock; writes our pid and `what` into it; waits for a
+ * `reader`, which lets go at once. SM_BUSY:
  * `… is held by process 4711 (run)`. */
 sm_rc sm_statedir_take(const char *path, const char *what, sm_statedir *out, sm_err *err);
 /* The same, but never creates the directory: SM_NOT_FOUND when it is not there. */
