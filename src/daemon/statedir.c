@@ -84,12 +84,15 @@ sm_rc sm_statedir_take(const char *path, const char *what, sm_statedir *out, sm_
         sm_err_wrap(err, "state directory");
         return rc;
     }
+    sm_err why = SM_ERR_INIT;
     bool by_reader = true;
     for (int i = 0; i < READER_TRIES && by_reader; i++) {
         if (i > 0)
             poll(NULL, 0, READER_TRY_MS);
-        rc = take(path, what, &by_reader, out, err);
+        rc = take(path, what, &by_reader, out, &why);
     }
+    if (rc != SM_OK)
+        sm_err_set(err, rc, "%s", why.msg);
     return rc;
 }
 
