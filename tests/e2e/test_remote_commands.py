@@ -1,7 +1,6 @@
 """nodes, doctor, and the sentence that each bad input gets; no secret in any of them."""
 import json
 import pathlib
-import re
 
 from harness import run_all, wait_for, workers_of
 from remote import Authority, Platform, RemoteProject, Trap, report, script, shop
@@ -22,7 +21,7 @@ def test_configuration_sentences():
             ({"SELFMON_NODE": "mars"}, ["mars"]), ({"SELFMON_NODE": "truewatch/us2"}, ["us2", "truewatch/us1"]),
             ({"SELFMON_NODE": "truewatch/cn4"}, ["cn4"]),
             *[({"SELFMON_NODE": n}, [f"guance/{n}", f"truewatch/{n}"]) for n in ("us1", "eu1", "ap1", "za1", "id1")],
-            ({"SELFMON_OPENAPI_URL": "ftp://h", "SELFMON_OPENWAY_URL": "http://127.0.0.1:1"}, ["ftp://h"])]
+            ({"SELFMON_OPENAPI_URL": "ftp://h", "SELFMON_OPENWAY_URL": "http://127.0.0.1:1"}, ["SELFMON_OPENAPI_URL", "https://"])]
     for env, words in rows:
         p = bare({**KEYS, **env})
         try:
@@ -30,17 +29,6 @@ def test_configuration_sentences():
             assert done.code == 78 and all(w in done.err for w in words), (env, done)
             assert len(done.err.strip().splitlines()) == 1, done
             assert not any(v in done.out + done.err for v in KEYS.values())
-        finally:
-            p.close()
-
-
-def test_key_id_without_key():
-    """half of the credentials is a configuration error that names the other half"""
-    for half, other in (("SELFMON_API_KEY_ID", "SELFMON_API_KEY"), ("SELFMON_API_KEY", "SELFMON_API_KEY_ID")):
-        p = bare({half: KEYS[half], "SELFMON_NODE": "truewatch/us1"})
-        try:
-            done = p.once("--wait", "1")
-            assert done.code == 78 and other.lower().removeprefix("selfmon_") in done.err.lower(), done
         finally:
             p.close()
 
@@ -93,6 +81,7 @@ def test_doctor_configuration():
 def test_doctor_sends_events():
     """--send-event: one marked event by each road"""
     with shop() as (p, platform):
+        platform.marked = True
         p.script("a.lua", script())
         p.once()
         done, text = doctor(p, "--send-event")
@@ -118,21 +107,22 @@ def test_doctor_finds():
         platform.openway_open = False
     rows = [("no role", no_role, ["Administrator"]), ("no token", no_token, ["Administrator"]),
             ("bad key", lambda s: s.misbehave("/api/v1/", times=None, status=403, body=invalid), ["ft.InvalidAPIKey", "trace-5"]),
-            ("key of another brand", lambda s: setattr(s, "accepts", "none"), ["ft.InvalidAPIKey", "brand"]),
+            ("key of another brand", lambda s: setattr(s, "accepts", "none"), ["ft.InvalidAPIKey", "where it was made"]),
             ("clock ahead", ahead, ["clock"]), ("clock behind", behind, ["clock"]),
             ("closed OpenWay", closed, ["OpenWay", "403"]), ("openapi down", lambda s: s.stop("openapi"), ["openapi"]),
             ("openway down", lambda s: s.stop("openway"), ["OpenWay"]),
             ("html", lambda s: s.html("/", times=None), ["HTML"]),
             ("redirect", lambda s: s.misbehave("/", times=None, status=302, headers={"Location": "http://127.0.0.1:9/"}),
              ["302"])]
+    missed = []
     for name, spoil, words in rows:
         with shop() as (p, platform):
             spoil(platform)
             done, text = doctor(p)
-            assert done.code == 1, (name, done)
-            for word in words:
-                assert word.lower() in text.lower(), (name, word, done)
+            if done.code != 1 or not all(word.lower() in text.lower() for word in words):
+                missed.append(f"{name}: expected {words}; {done}")
             assert not any(x in text for x in (platform.key, platform.key_id, platform.token)), name
+    assert not missed, "\n".join(missed)
 
 
 def test_doctor_self_signed():
@@ -202,6 +192,9 @@ def test_secrets_are_nowhere():
             text += pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
         for pid in workers_of(d.pid):
             text += pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+        for pid in [d.pid, *workers_of(d.pid)]:
+            limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+            assert next(x for x in limits.splitlines() if "core file" in x).split()[4] == "0", "it would leave a core"
         assert d.stop() == 0
         text += d.out.encode() + d.err.encode() + b"".join((x.out + x.err).encode() for x in shown)
         text += "".join(c.url + str(c.headers) for c in trap.calls).encode()
@@ -210,17 +203,6 @@ def test_secrets_are_nowhere():
         for name, value in (("key", platform.key), ("key id", platform.key_id), ("token", platform.token),
                             ("association secret", p.env["SELFMON_SECRET"])):
             assert value.encode() not in text, name
-        assert not list(p.dir.rglob("core*"))
-
-
-def test_trace_is_masked():
-    """--trace http shows requests and neither key nor token"""
-    with shop() as (p, platform):
-        p.script("a.lua", script(report("x")))
-        done = p.once("--trace", "http")
-        assert done.code == 0 and "/v1/write/keyevent" in done.err, done
-        assert not any(x in done.out + done.err for x in (platform.key, platform.key_id, platform.token))
-        assert re.search(r"/api/v1/self_built_checker/list", done.err)
 
 
 def test_echoed_key_is_masked():
@@ -241,8 +223,8 @@ def test_echoed_key_is_masked():
             assert value.encode() not in text
 
 
-def test_script_keys_are_linted_or_warned():
-    """credentials in a script draw a warning that does not repeat them"""
+def test_script_keys_are_linted():
+    """credentials in a script draw lint's warning, which does not repeat them"""
     with Platform() as platform:
         p = RemoteProject({})
         try:

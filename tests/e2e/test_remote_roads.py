@@ -81,6 +81,18 @@ def test_report_event_fails_inside():
         platform.check()
 
 
+def test_report_event_refused_inside():
+    """a 4xx inside a 200 refuses the event, with the function's words"""
+    with shop() as (p, platform):
+        p.account('report_via = "report_event"')
+        platform.inner.extend([{"error": 400.1, "reason": "EBadArg", "message": "no such status"}] * 9)
+        p.script("a.lua", script(report("bad")))
+        p.once("--drain", "5")
+        event = p.events()[0]
+        assert event["delivery"] == "refused" and "no such status" in event["reason"] and "400.1" in event["reason"], event
+        platform.check()
+
+
 def test_datakit():
     """report_via = datakit: events go there, nothing to OpenWay; no key and no token with them"""
     with shop() as (p, platform):

@@ -130,7 +130,7 @@ def test_poison_event():
 def test_too_large():
     """413 halves the batch until it fits"""
     with shop() as (p, platform):
-        platform.max_body = 6000
+        platform.misbehave(WRITE, times=None, status=413, body="{}", when=lambda call: call.lines > 7)
         p.script("a.lua", script(many(30, 10)))
         assert p.once("--drain", "25").code == 0
         assert len(platform.events) == 30 and not platform.duplicates()

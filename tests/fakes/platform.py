@@ -11,8 +11,10 @@ first; a rule with `after` does the work and then answers badly. Everything rece
 Import it as fakes.platform: its folder must not be on the path, where it would hide Python's own.
 """
 import email.utils
+import gzip
 import http.server
 import itertools
+import re
 import socket
 import ssl
 import struct
@@ -47,6 +49,12 @@ class Call:
         parts = urllib.parse.urlsplit(self.url)
         self.path = parts.path
         self.query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
+
+    @property
+    def lines(self):
+        """How many points a write holds, by their measurement."""
+        body = gzip.decompress(self.body) if self.headers.get("Content-Encoding") == "gzip" else self.body
+        return len(re.findall(rb"(?m)^monitor,", body))
 
 
 @dataclass

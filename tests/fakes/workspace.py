@@ -70,6 +70,7 @@ class Workspace:
         self.checkers = Checkers(self.key_id)
         self.events, self.errors, self.calls = [], [], []
         self.poison = lambda event: False  # true: the batch that holds it is answered 400
+        self.marked = False  # true: an event that belongs to no inspection is taken
         self.max_body = 64 << 20
         self.inner = collections.deque()  # answers of report_event: {"error": 599.3, …}
         self.lock = threading.RLock()
@@ -267,7 +268,7 @@ class Workspace:
             return self.write_refused(call, 400, "dataway.invalidLinePoint", str(error))
         if len(points) > POINTS:
             return self.write_refused(call, 400, "standin.points", f"{len(points)} points")
-        wrong = [w for p in points for w in keyevents.check(p, self.checkers.ever)]
+        wrong = [w for p in points for w in keyevents.check(p, self.checkers.ever, self.marked)]
         if wrong:
             return self.write_refused(call, 400, "standin.event", "; ".join(wrong))
         events = [Event(call.server, p.tags, p.fields, p.time, call.number) for p in points]
