@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
+#include "cli/online.h"
 #include "daemon/app.h"
 #include "daemon/views.h"
 #include "platform/assoc.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 
 typedef struct gather {
-    const char *node;
+    json_t *nodes; /* account -> node */
     json_t *registry, *last;
     json_t *list; /* out */
 } gather;
@@ -21,13 +22,20 @@ typedef struct gather {
 static void told_loaded(void *ctx, const sm_app *app, bool first) {
     (void)first;
     gather *g = ctx;
-    g->list = sm_view_list(sm_app_catalog(app), g->node, g->registry, g->last);
+    g->list = sm_view_list(sm_app_catalog(app), g->nodes, g->registry, g->last);
 }
 
 /* The list without a daemon: what the store last knew, and the scripts loaded here. */
 static sm_rc list_here(const sm_args *a, sm_config *config, json_t **out, sm_err *err) {
     sm_client *link = NULL;
-    gather g = {.node = config->node};
+    gather g = {.nodes = json_object()};
+    const char *name;
+    json_t *account;
+    json_object_foreach(config->accounts, name, account) {
+        char *node = sm_online_node(config, name);
+        json_object_set_new(g.nodes, name, json_string(node));
+        free(node);
+    }
     sm_rc rc = sm_client_open(config, &link, err);
     if (rc == SM_OK)
         rc = sm_client_call(link, "registry", NULL, &g.registry, err);
@@ -42,6 +50,7 @@ static sm_rc list_here(const sm_args *a, sm_config *config, json_t **out, sm_err
                               .listener = {.ctx = &g, .loaded = told_loaded}};
     if (rc == SM_OK)
         rc = sm_app_run(&options, NULL, err);
+    json_decref(g.nodes);
     json_decref(g.registry);
     json_decref(g.last);
     if (rc == SM_OK)

@@ -233,6 +233,14 @@ json_t *sm_accounts_status(const sm_accounts *a) {
     return out;
 }
 
+json_t *sm_accounts_nodes(const sm_accounts *a) {
+    json_t *nodes = json_object();
+    for (size_t i = 0; i < a->n; i++)
+        json_object_set_new(nodes, a->list[i]->name,
+                            json_string(a->list[i]->remote ? a->list[i]->target.node : "local"));
+    return nodes;
+}
+
 void sm_accounts_close(sm_accounts *a) {
     for (size_t i = 0; a && i < a->n; i++)
         if (a->list[i]->remote)

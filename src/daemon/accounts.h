@@ -20,5 +20,7 @@ const sm_target *sm_accounts_target(const sm_accounts *a, const char *account);
 sm_remote *sm_accounts_remote(const sm_accounts *a, const char *account); /* NULL: local */
 /* One object per account: sm_remote_status, or {name, node: "local"}. New reference. */
 json_t *sm_accounts_status(const sm_accounts *a);
+/* Object account -> name of its node. New reference. */
+json_t *sm_accounts_nodes(const sm_accounts *a);
 void sm_accounts_close(sm_accounts *a); /* then free once the loop has turned */
 void sm_accounts_free(sm_accounts *a);

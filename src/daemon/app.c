@@ -129,6 +129,8 @@ static void stop(sm_app *a) {
         sm_scheduler_stop(a->scheduler);
     if (a->runner)
         sm_runner_stop(a->runner);
+    if (a->desks)
+        sm_desks_stop(a->desks);
     if (a->dispatcher)
         sm_dispatcher_stop(a->dispatcher, a->o.mode == SM_APP_DAEMON ? GRACE_MS : 0,
                            dispatcher_stopped, a);

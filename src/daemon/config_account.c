@@ -303,7 +303,8 @@ static sm_rc complete(sm_conf *c, const char *name, json_t *account, sm_err *err
     char *node = sm_asprintf("accounts.%s.node", name);
     char *id = sm_asprintf("accounts.%s.api_key_id", name);
     char *key = sm_asprintf("accounts.%s.api_key", name);
-    bool keyed = sm_config_secret(c->made, id) || sm_config_secret(c->made, key);
+    bool has_id = sm_config_secret(c->made, id) != NULL;
+    bool has_key = sm_config_secret(c->made, key) != NULL, keyed = has_id || has_key;
     if (!json_object_get(account, "node")) {
         json_t *v = json_string(keyed ? "default" : "local");
         json_object_set(account, "node", v);
@@ -313,13 +314,18 @@ static sm_rc complete(sm_conf *c, const char *name, json_t *account, sm_err *err
     bool remote = strcmp(sm_json_str(account, "node", ""), "local") != 0;
     if (remote)
         c->made->local = false;
-    if (rc == SM_OK && remote && !keyed)
-        rc = refuse_node(c, node,
-                         strcmp(name, "default") == 0
-                             ? "a node other than local needs api_key_id and api_key "
-                               "(SELFMON_API_KEY_ID and SELFMON_API_KEY)"
-                             : "a node other than local needs api_key_id and api_key",
-                         err);
+    if (rc == SM_OK && remote && !(has_id && has_key)) {
+        bool first = strcmp(name, "default") == 0;
+        sm_err_set(
+            err, SM_INVALID, "a node other than local needs both api_key_id and api_key%s%s%s",
+            first ? " (SELFMON_API_KEY_ID and SELFMON_API_KEY)" : "", keyed ? "; missing is " : "",
+            !keyed   ? ""
+            : has_id ? "api_key"
+                     : "api_key_id");
+        char *sentence = sm_strdup(err ? err->msg : "");
+        rc = refuse_node(c, node, sentence, err);
+        free(sentence);
+    }
     free(key);
     free(id);
     free(node);

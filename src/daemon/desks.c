@@ -120,6 +120,11 @@ json_t *sm_desks_troubles(const sm_desks *d) {
     return out;
 }
 
+void sm_desks_stop(sm_desks *d) {
+    for (size_t i = 0; i < d->n; i++)
+        sm_registrar_stop(d->list[i].registrar);
+}
+
 void sm_desks_close(sm_desks *d) {
     for (size_t i = 0; d && i < d->n; i++) {
         sm_pump_close(d->list[i].pump);

@@ -24,5 +24,7 @@ void sm_desks_poke(sm_desks *d);
 void sm_desks_drain(sm_desks *d, int timeout_ms, void (*done)(void *ctx), void *ctx);
 /* What holds deliveries up: array of sentences, new reference. */
 json_t *sm_desks_troubles(const sm_desks *d);
+/* Answers every open question of the registrars (registrar.h). */
+void sm_desks_stop(sm_desks *d);
 void sm_desks_close(sm_desks *d);
 void sm_desks_free(sm_desks *d); /* once the loop has turned and the store is closed */

@@ -61,7 +61,7 @@ static void run_once(const sm_requests_from *from, sm_control_peer *peer, const 
 typedef struct listing {
     sm_catalog *catalog;
     sm_store *store;
-    char *node;
+    json_t *nodes;
     sm_control_peer *peer;
     json_t *registry;
 } listing;
@@ -69,7 +69,7 @@ typedef struct listing {
 static void listing_end(listing *l, json_t *answer) {
     sm_control_reply(l->peer, answer);
     json_decref(l->registry);
-    free(l->node);
+    json_decref(l->nodes);
     free(l);
 }
 
@@ -79,7 +79,7 @@ static void list_last(void *ctx, sm_rc rc, const sm_err *err, const json_t *last
         listing_end(l, sm_control_error(rc, err->msg));
     else
         listing_end(l, json_pack("{s:b, s:o}", "ok", 1, "result",
-                                 sm_view_list(l->catalog, l->node, l->registry, last)));
+                                 sm_view_list(l->catalog, l->nodes, l->registry, last)));
 }
 
 static void list_registry(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
@@ -127,7 +127,7 @@ void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer,
         listing *l = sm_calloc(1, sizeof *l);
         *l = (listing){.catalog = from->catalog,
                        .store = from->store,
-                       .node = sm_strdup(from->config->node),
+                       .nodes = sm_accounts_nodes(from->accounts),
                        .peer = peer};
         sm_store_call(l->store, SM_OP_REGISTRY_GET, NULL, list_registry, l);
     } else if (strcmp(op, "once") == 0 && from->may_run) {

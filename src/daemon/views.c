@@ -4,17 +4,29 @@
 #include "daemon/views.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "base/mem.h"
 #include "base/str.h"
+#include <stdlib.h>
 #include <string.h>
 
-/* Rows of this node by association key, borrowed from registry. */
-static void index_rows(sm_map *rows, const char *node, const json_t *registry) {
+/* What tells one platform's object from all others. Caller frees. */
+static char *row_key(const char *account, const char *ref_key) {
+    return sm_asprintf("%s\n%s", account, ref_key);
+}
+
+/* Rows of the nodes that the accounts talk to now, by row_key; borrowed from registry. */
+static void index_rows(sm_map *rows, const json_t *nodes, const json_t *registry) {
     size_t i;
     json_t *row;
     sm_map_init(rows);
     json_array_foreach(registry, i, row) {
-        if (strcmp(sm_json_str(row, "node", ""), node) == 0)
-            sm_map_put(rows, sm_json_str(row, "ref_key", ""), row);
+        const char *account = sm_json_str(row, "account", "");
+        const char *node = sm_json_str(nodes, account, NULL);
+        if (node && strcmp(sm_json_str(row, "node", ""), node) != 0)
+            continue; /* the account talked to another one once */
+        char *key = row_key(account, sm_json_str(row, "ref_key", ""));
+        sm_map_put(rows, key, row);
+        free(key);
     }
 }
 
@@ -41,17 +53,20 @@ static bool is_stale(const sm_load_error *errors, size_t n, const char *file) {
     return false;
 }
 
-json_t *sm_view_list(const sm_catalog *catalog, const char *node, const json_t *registry,
+json_t *sm_view_list(const sm_catalog *catalog, const json_t *nodes, const json_t *registry,
                      const json_t *last) {
     size_t n, n_errors;
     sm_inspection *const *list = sm_catalog_list(catalog, &n);
     const sm_load_error *errors = sm_catalog_errors(catalog, &n_errors);
     json_t *out = json_array();
     sm_map rows;
-    index_rows(&rows, node, registry);
+    index_rows(&rows, nodes, registry);
     for (size_t i = 0; i < n; i++) {
         const sm_inspection *p = list[i];
-        const json_t *row = sm_map_get(&rows, p->ref_key);
+        char *key = row_key(p->account, p->ref_key);
+        const json_t *row = sm_map_get(&rows, key);
+        const char *node = sm_json_str(nodes, p->account, sm_json_str(row, "node", ""));
+        free(key);
         const json_t *end = json_object_get(last, p->id);
         json_t *schedule = json_object_get(p->spec, "schedule");
         json_t *tags = json_object_get(p->spec, "tags");

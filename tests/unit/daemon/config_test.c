@@ -519,7 +519,7 @@ static void precedence(void **state) {
     const place *p = *state;
     configure(".",
               "{\"state_dir\":\"a\",\"accounts\":{\"default\":{\"node\":\"truewatch/us1\","
-              "\"api_key_id\":\"wsak_1\"}}}",
+              "\"api_key_id\":\"wsak_1\",\"api_key\":\"some key\"}}}",
               "{\"state_dir\":2,\"accounts.default\":3}");
     sm_config *c = load(p, NULL);
     is_below("file", c->state_dir, p, "a");
@@ -558,6 +558,7 @@ static void precedence(void **state) {
 static void nodes(void **state) {
     const place *p = *state;
     setenv("SELFMON_API_KEY_ID", "wsak_0123456789", 1);
+    setenv("SELFMON_API_KEY", "the key of it", 1);
     sm_config *c = load(p, NULL);
     assert_string_equal(c->node, "default");
     assert_false(c->local);
@@ -578,10 +579,16 @@ static void nodes(void **state) {
            "true (SELFMON_INSECURE_HTTP=1)");
     setenv("SELFMON_INSECURE_HTTP", "1", 1);
     refuse(p, "no key",
-           "SELFMON_OPENAPI_URL, SELFMON_OPENWAY_URL: a node other than local needs api_key_id and "
+           "SELFMON_OPENAPI_URL, SELFMON_OPENWAY_URL: a node other than local needs both "
+           "api_key_id and "
            "api_key "
            "(SELFMON_API_KEY_ID and SELFMON_API_KEY)");
     setenv("SELFMON_API_KEY_ID", "wsak_1", 1);
+    refuse(
+        p, "half a key",
+        "SELFMON_OPENAPI_URL, SELFMON_OPENWAY_URL: a node other than local needs both api_key_id "
+        "and api_key (SELFMON_API_KEY_ID and SELFMON_API_KEY); missing is api_key");
+    setenv("SELFMON_API_KEY", "some key", 1);
     c = load(p, NULL);
     const json_t *node = json_object_get(json_object_get(c->accounts, "default"), "node");
     assert_string_equal(sm_json_str(node, "openapi", ""), "https://openapi.example");
@@ -608,10 +615,11 @@ static void nodes(void **state) {
     sm_config_free(c);
 
     /* The environment sets single fields; another remote account makes the whole not local. */
-    configure(".",
-              "{\"accounts\":{\"default\":{\"rate\":{\"key\":5}},"
-              "\"eu\":{\"node\":\"guance/eu1\",\"api_key\":\"some key\"}}}",
-              NULL);
+    configure(
+        ".",
+        "{\"accounts\":{\"default\":{\"rate\":{\"key\":5}},"
+        "\"eu\":{\"node\":\"guance/eu1\",\"api_key_id\":\"wsak_2\",\"api_key\":\"some key\"}}}",
+        NULL);
     setenv("SELFMON_NODE", "local", 1);
     c = load(p, NULL);
     assert_string_equal(c->node, "local");

@@ -109,8 +109,8 @@ static void test_list(void **state) {
               "'uuid':'rul_2','status':0},"
               "{'node':'local','account':'default','id':'c.run','ref_key':'old',"
               "'uuid':'rul_3','status':0}]");
-    json_t *last = parse("{'a.run':{'outcome':'ok'}}");
-    json_t *out = sm_view_list(&c, "local", registry, last);
+    json_t *last = parse("{'a.run':{'outcome':'ok'}}"), *nodes = parse("{'default':'local'}");
+    json_t *out = sm_view_list(&c, nodes, registry, last);
     assert_int_equal(json_array_size(out), 4);
     const json_t *a = json_array_get(out, 0), *b = json_array_get(out, 1);
     assert_string_equal(sm_json_str(a, "id", ""), "a.run");
@@ -132,11 +132,12 @@ static void test_list(void **state) {
     assert_string_equal(sm_json_str(bad, "outcome", ""), "load_error");
     assert_int_equal(sm_json_int(bad, "line", 0), 3);
     json_decref(out);
-    out = sm_view_list(&c, "local", NULL, NULL); /* no store yet */
+    out = sm_view_list(&c, nodes, NULL, NULL); /* no store yet */
     assert_int_equal(json_array_size(out), 4);
     json_decref(out);
     json_decref(registry);
     json_decref(last);
+    json_decref(nodes);
     for (int i = 0; i < 3; i++)
         sm_inspection_unref(c.list[i]);
 }
