@@ -85,9 +85,12 @@ void sm_remote_budget_end(sm_remote_budget *b, int64_t now_ns) {
     add_time(b, now_ns);
 }
 
-void sm_remote_budget_block(sm_remote_budget *b, int64_t now_ns) {
+void sm_remote_budget_block(sm_remote_budget *b, int64_t now_ns, int64_t retry_after_s) {
     int64_t third = b->pause_ns / 3;
-    int64_t until = now_ns + third + (int64_t)sm_rand_below((uint64_t)(b->pause_ns - third) + 1);
+    int64_t wait = third + (int64_t)sm_rand_below((uint64_t)(b->pause_ns - third) + 1);
+    if (retry_after_s >= 0 && retry_after_s < b->pause_ns / SM_NS_PER_S)
+        wait = retry_after_s * SM_NS_PER_S + (int64_t)sm_rand_below((uint64_t)SM_NS_PER_S);
+    int64_t until = now_ns + wait;
     if (until > b->blocked_ns)
         b->blocked_ns = until;
 }

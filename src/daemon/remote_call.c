@@ -192,7 +192,7 @@ static bool goes_again(sm_remote_call *c, const sm_openapi_answer *a) {
         return true;
     }
     if (a->kind == SM_OPENAPI_LIMIT) {
-        sm_remote_budget_block(&r->budget, sm_mono_ns());
+        sm_remote_budget_block(&r->budget, sm_mono_ns(), a->verdict.retry_after_s);
         save_budget(r);
         return !c->passes_limit;
     }

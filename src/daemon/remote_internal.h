@@ -29,8 +29,8 @@ void sm_remote_budget_fini(sm_remote_budget *b);
 int64_t sm_remote_budget_at(sm_remote_budget *b, int64_t now_ns, bool paced);
 void sm_remote_budget_take(sm_remote_budget *b, int64_t now_ns);
 void sm_remote_budget_end(sm_remote_budget *b, int64_t now_ns);
-/* The platform said "limit". */
-void sm_remote_budget_block(sm_remote_budget *b, int64_t now_ns);
+/* The platform said "limit", and when to come back (-1: it did not say). */
+void sm_remote_budget_block(sm_remote_budget *b, int64_t now_ns, int64_t retry_after_s);
 /* Calls that may go out at once under this limit of the two. */
 int sm_remote_budget_left(sm_remote_budget *b, int limit, int64_t now_ns);
 /* Seconds until `calls` more calls have gone out. */
