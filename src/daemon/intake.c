@@ -18,9 +18,10 @@ typedef struct announced {
     char run_id[33];
     char *checker;
     int attempt;
-    int offered;    /* events that came, for the ceiling */
-    int under_way;  /* accepts not yet committed */
-    int worst_rank; /* -1: none */
+    const char *exec_mode; /* static: how the platform calls the trigger */
+    int offered;           /* events that came, for the ceiling */
+    int under_way;         /* accepts not yet committed */
+    int worst_rank;        /* -1: none */
     sm_intake_run seen;
     json_t *kept;
     void (*closed)(void *ctx, const sm_intake_run *run);
@@ -166,10 +167,11 @@ void sm_intake_report(void *intake, const char *run_id, int64_t seq, const json_
     a->under_way++;
     const sm_inspection *p = a->inspection;
     const char *node = i->node_of ? i->node_of(i->desks, p->account) : i->node;
-    json_t *args = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "run", a->run_id, "id", p->id, "ref_key",
-        p->ref_key, "account", p->account, "node", node, "checker", a->checker, "title",
-        sm_json_str(p->spec, "title", ""), "attempt", a->attempt, "events", ready);
+    json_t *args =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:o}", "run", a->run_id, "id",
+                  p->id, "ref_key", p->ref_key, "account", p->account, "node", node, "checker",
+                  a->checker, "title", sm_json_str(p->spec, "title", ""), "attempt", a->attempt,
+                  "exec_mode", a->exec_mode, "events", ready);
     ready = NULL;
     sm_store_call(i->store, SM_OP_EVENTS_ACCEPT, args, committed, job);
 out:
@@ -178,12 +180,14 @@ out:
 }
 
 void sm_intake_open(sm_intake *i, const char *run_id, sm_inspection *inspection,
-                    const char *checker, int attempt) {
+                    const char *checker, int attempt, const char *trigger) {
     announced *a = sm_calloc(1, sizeof *a);
     a->inspection = sm_inspection_ref(inspection);
     snprintf(a->run_id, sizeof a->run_id, "%s", run_id);
     a->checker = sm_strdup(checker ? checker : "");
     a->attempt = attempt;
+    bool by_hand = strcmp(trigger, "once") == 0 || strcmp(trigger, "manual") == 0;
+    a->exec_mode = by_hand ? "manual" : "crontab";
     a->worst_rank = -1;
     a->kept = i->store ? NULL : json_array();
     sm_map_put(&i->runs, run_id, a);

@@ -23,9 +23,10 @@ void sm_intake_bind(sm_intake *i, sm_dispatcher *d);
 /* With several accounts: which node each talks to (daemon/desks.h). */
 void sm_intake_nodes(sm_intake *i, const char *(*node_of)(void *desks, const char *account),
                      void *desks);
-/* A run may report from now on. checker: UUID on the platform, "" when unknown. */
+/* A run may report from now on. checker: UUID on the platform, "" when unknown.
+ * trigger: of the run (daemon/runner.h); read now. */
 void sm_intake_open(sm_intake *i, const char *run_id, sm_inspection *inspection,
-                    const char *checker, int attempt);
+                    const char *checker, int attempt, const char *trigger);
 /* Calls closed(ctx, result) once, when no accept of this run is under way; then forgets the run. */
 void sm_intake_close(sm_intake *i, const char *run_id,
                      void (*closed)(void *ctx, const sm_intake_run *run), void *ctx);

@@ -250,7 +250,7 @@ static void dispatch(job *j) {
             json_deep_copy(j->params), "hash", j->inspection->source->script->hash);
         sm_store_call(r->o.store, SM_OP_RUN_START, args, NULL, NULL);
     }
-    sm_intake_open(r->o.intake, j->run_id, j->inspection, j->checker, j->attempt);
+    sm_intake_open(r->o.intake, j->run_id, j->inspection, j->checker, j->attempt, j->trigger);
     sm_run_order order = {.inspection = j->inspection,
                           .params = json_incref(j->params),
                           .ctx = run_ctx(j),

@@ -246,6 +246,8 @@ static json_t *payload_of(sqlite3_stmt *st) {
     json_object_set_new_nocheck(event, "status", sm_col_text(st, 12));
     json_object_set_new_nocheck(event, "dimension_tags", sm_col_doc(st, 13));
     json_object_set_new_nocheck(event, "dimension", sm_col_text(st, 14));
+    json_object_set_new_nocheck(event, "fault_id", sm_col_text(st, 17));
+    json_object_set_new_nocheck(event, "fault_start_ns", sm_col_int(st, 18));
     json_object_set_new_nocheck(o, "run", sm_col_text(st, 1));
     json_object_set_new_nocheck(o, "id", sm_col_text(st, 2));
     json_object_set_new_nocheck(o, "ref_key", sm_col_text(st, 3));
@@ -254,6 +256,7 @@ static json_t *payload_of(sqlite3_stmt *st) {
     json_object_set_new_nocheck(o, "checker", sm_col_any(st, 6));
     json_object_set_new_nocheck(o, "title", sm_col_text(st, 7));
     json_object_set_new_nocheck(o, "attempt", sm_col_int(st, 8));
+    json_object_set_new_nocheck(o, "exec_mode", sm_col_text(st, 19));
     json_object_set_new_nocheck(o, "event", event);
     return o;
 }
@@ -262,7 +265,8 @@ static sm_rc claim_row(sm_core *c, const item *it, json_t *out, sm_err *err) {
     static const char read[] =
         "SELECT e.event_id, e.run, e.id, e.ref_key, e.account, e.node, e.checker, "
         "e.checker_title, e.attempt, e.at_ns, e.title, e.message, e.status, e.dimension_tags, "
-        "e.dimension, o.attempt, o.state FROM events e JOIN outbox o ON o.seq = e.seq "
+        "e.dimension, o.attempt, o.state, e.fault_id, e.fault_start_ns, e.exec_mode FROM events e "
+        "JOIN outbox o ON o.seq = e.seq "
         "WHERE e.seq = ?1";
     sqlite3_stmt *st;
     bool row;

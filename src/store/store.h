@@ -29,12 +29,17 @@ typedef struct sm_store_options {
 typedef enum sm_store_op {
     /* Events and their outbox rows in one transaction; SM_FULL "outbox is full: ...".
      * {run,id,ref_key,account,node,checker, title(of the inspection), attempt,
+     *  exec_mode?("crontab", "manual"),
      *  events:[{event_id,at_ns,title,message,status,dimension_tags,dimension}]} -> null.
-     * An event_id that is already there is accepted again without effect. */
+     * An event_id that is already there is accepted again without effect. The first event of (id,
+     * dimension) that is not `ok` opens a fault with its event_id and at_ns, which the next ones
+     * continue and an `ok` ends; a checker other than the fault's begins anew. */
     SM_OP_EVENTS_ACCEPT,
     /* {now_ms, account|null, limit, bytes} -> [{event_id, attempt, payload:{all of ACCEPT's fields,
-     * one event}}]; payload is {run,id,ref_key,account,node,checker,title,attempt,event:{event_id,
-     * at_ns,title,message,status,dimension_tags,dimension}}, the outer attempt counts RETRYs from
+     * one event}}]; payload is {run,id,ref_key,account,node,checker,title,attempt,
+     * exec_mode|null,event:{event_id,at_ns,title,message,status,dimension_tags,dimension,
+     * fault_id|null,fault_start_ns|null}}: an `ok` names the fault it ends, null when there was
+     * none. The outer attempt counts RETRYs from
      * 0; limit defaults to 100 (most 10,000), bytes to 4 MiB (one event always fits); oldest first,
      * in order per (id, dimension): a row is not claimed while an older row of its dimension is
      * unfinished, unless both go in this claim; fair between inspections. A due time more than a

@@ -64,12 +64,16 @@ static void end(bench *b) {
     room_remove(&b->room);
 }
 
-static void open_run(bench *b, const char *run, const char *spec) {
+static void open_run_by(bench *b, const char *run, const char *spec, const char *trigger) {
     sm_inspection *p = room_inspection("a.run", spec);
     if (json_object_get(p->spec, "limits"))
         json_object_update(p->limits, json_object_get(p->spec, "limits"));
-    sm_intake_open(b->i, run, p, "rul_1", 1);
+    sm_intake_open(b->i, run, p, "rul_1", 1, trigger);
     sm_inspection_unref(p);
+}
+
+static void open_run(bench *b, const char *run, const char *spec) {
+    open_run_by(b, run, spec, "schedule");
 }
 
 static json_t *event(const char *title, const char *status) {
@@ -117,6 +121,31 @@ static void test_accepted(void **state) {
     assert_string_equal(b.worst, "critical");
     assert_string_equal(b.headline, "Two");
     end(&b);
+}
+
+/* How the run was started reaches the platform in its own words. */
+static void test_exec_mode(void **state) {
+    static const struct {
+        const char *trigger, *mode;
+    } rows[] = {{"schedule", "crontab"},
+                {"first", "crontab"},
+                {"retry", "crontab"},
+                {"manual", "manual"},
+                {"once", "manual"}};
+    (void)state;
+    for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
+        print_message("  %s\n", rows[i].trigger);
+        bench b;
+        begin(&b, false);
+        open_run_by(&b, "run1", NULL, rows[i].trigger);
+        report(&b, "run1", 1, json_pack("[o]", event("One", "error")));
+        room_wait(&b.room, &b.answers, 1);
+        json_t *claimed = room_ask(&b.room, SM_OP_OUTBOX_CLAIM, json_pack("{s:i}", "now_ms", 1));
+        const json_t *payload = json_object_get(json_array_get(claimed, 0), "payload");
+        assert_string_equal(sm_json_str(payload, "exec_mode", ""), rows[i].mode);
+        json_decref(claimed);
+        end(&b);
+    }
 }
 
 static void test_refused(void **state) {
@@ -260,10 +289,15 @@ static void test_freed_with_runs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_not_a_list),        cmocka_unit_test(test_closed_while_accepting),
-        cmocka_unit_test(test_store_that_cannot), cmocka_unit_test(test_dry),
-        cmocka_unit_test(test_long_headline),     cmocka_unit_test(test_freed_with_runs),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_exec_mode),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_not_a_list),
+        cmocka_unit_test(test_closed_while_accepting),
+        cmocka_unit_test(test_store_that_cannot),
+        cmocka_unit_test(test_dry),
+        cmocka_unit_test(test_long_headline),
+        cmocka_unit_test(test_freed_with_runs),
     };
     sm_log_setup(SM_LOG_ERROR, false, false);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,16 +227,95 @@ static void a_first_start_survives_kills(void **state) {
         sm_store *s = open_plain(at.path);
         json_decref(call_json(s, SM_OP_EVENTS_ACCEPT, report_one("a.run", "e1", "d")));
         sm_store_close(s);
-        assert_int_equal(peek(at.path, "PRAGMA user_version"), 1);
+        assert_int_equal(peek(at.path, "PRAGMA user_version"), 2);
         assert_int_equal(place_files(at.dir, "corrupt", false), 0);
         expect_intact(at.path);
         place_drop(&at);
     }
 }
 
+/* ---- a start that is killed when it is about to commit for the n-th time ---- */
+
+static int commits_left;
+
+static int die_at_commit(void *ctx) {
+    (void)ctx;
+    if (--commits_left == 0)
+        kill(getpid(), SIGKILL);
+    return 0;
+}
+
+static int watch_commits(sqlite3 *h, char **msg, const struct sqlite3_api_routines *api) {
+    (void)msg;
+    (void)api;
+    sqlite3_commit_hook(h, die_at_commit, NULL);
+    return SQLITE_OK;
+}
+
+static int start_and_die(const char *path, const char *commit) {
+    sm_store_options opt = {.path = path};
+    sm_store *s;
+    commits_left = (int)strtol(commit, NULL, 10);
+    sqlite3_auto_extension((void (*)(void))watch_commits);
+    if (sm_store_open(&opt, &s, NULL) != SM_OK)
+        return 2;
+    sm_store_close(s);
+    return 0;
+}
+
+/* Killed at each commit of a first start in turn, so also between two migrations and with the
+ * second one written but not committed: the schema is that of a step, and the next start goes on
+ * from there. */
+static void migrations_survive_a_kill_at_each_commit(void **state) {
+    (void)state;
+    static const int versions = 2;
+    bool seen[3] = {false};
+    bool killed = true;
+    for (int n = 1; killed; n++) {
+        assert_in_range(n, 1, 50);
+        place at;
+        place_make(&at);
+        char self[256], commit[16];
+        int status;
+        ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+        assert_true(len > 0);
+        self[len] = '\0';
+        snprintf(commit, sizeof commit, "%d", n);
+        pid_t child = fork();
+        if (child == 0) {
+            execl(self, self, "die", at.path, commit, (char *)NULL);
+            _exit(9);
+        }
+        waitpid(child, &status, 0);
+        killed = WIFSIGNALED(status);
+        if (!killed)
+            assert_int_equal(WEXITSTATUS(status), 0);
+        int64_t version = peek(at.path, "PRAGMA user_version");
+        int64_t faults =
+            peek(at.path, "SELECT count(*) FROM sqlite_schema WHERE name = 'faults'") +
+            peek(at.path, "SELECT count(*) FROM pragma_table_info('events') WHERE name LIKE "
+                          "'fault_%'");
+        print_message("  commit %d: schema %lld\n", n, (long long)version);
+        assert_in_range(version, 0, versions);
+        assert_int_equal(faults, version == 2 ? 3 : 0);
+        seen[version] = true;
+        sm_store *s = open_plain(at.path);
+        json_decref(call_json(s, SM_OP_EVENTS_ACCEPT, report_one("a.run", "e1", "d")));
+        sm_store_close(s);
+        assert_int_equal(peek(at.path, "PRAGMA user_version"), versions);
+        assert_int_equal(peek(at.path, "SELECT count(*) FROM events"), 1);
+        assert_int_equal(place_files(at.dir, "corrupt", false), 0);
+        expect_intact(at.path);
+        place_drop(&at);
+    }
+    assert_true(seen[0] && seen[1] && seen[2]);
+}
+
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "writer") == 0)
         return writer(argv[2], argv[3]);
+    if (argc == 4 && strcmp(argv[1], "die") == 0)
+        return start_and_die(argv[2], argv[3]);
     if (argc == 3 && strcmp(argv[1], "open") == 0) {
         sm_store *s;
         sm_store_options opt = {.path = argv[2]};
@@ -247,6 +326,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acknowledged_events_survive_kills),
         cmocka_unit_test(a_first_start_survives_kills),
+        cmocka_unit_test(migrations_survive_a_kill_at_each_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

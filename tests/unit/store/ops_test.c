@@ -23,7 +23,7 @@ static int teardown(void **state) {
 }
 
 static void ping_tells_the_schema(void **state) {
-    expect(((fixture *)*state)->s, SM_OP_PING, NULL, "{'schema':1}");
+    expect(((fixture *)*state)->s, SM_OP_PING, NULL, "{'schema':2}");
 }
 
 /* Every operation that needs arguments refuses to do without, and changes nothing. */
@@ -160,8 +160,10 @@ static void a_claim_carries_everything(void **state) {
     expect(f->s, SM_OP_OUTBOX_CLAIM, "{'now_ms':1,'limit':10,'bytes':1000}",
            "[{'event_id':'e1','attempt':0,'payload':{'run':'r1','id':'a.run','ref_key':'k1',"
            "'account':'default','node':{'openapi':'https://x'},'checker':null,'title':'Title',"
-           "'attempt':1,'event':{'event_id':'e1','at_ns':5,'title':'T','message':'m\\n\\\"ü',"
-           "'status':'warning','dimension_tags':{'d':'d'},'dimension':'d'}}}]");
+           "'attempt':1,'exec_mode':null,'event':{'event_id':'e1','at_ns':5,'title':'T','message':'"
+           "m\\n\\\"ü',"
+           "'status':'warning','dimension_tags':{'d':'d'},'dimension':'d',"
+           "'fault_id':'e1','fault_start_ns':5}}}]");
     expect(f->s, SM_OP_OUTBOX_CLAIM, "{'now_ms':1}", "[]");
 }
 
@@ -340,7 +342,8 @@ static void open_runs_are_cancelled_at_start(void **state) {
     assert_int_equal(json_array_size(got), 1); /* 60 belongs to the run, 120 is missed, 180 waits */
     assert_int_equal(sm_json_int(json_array_get(got, 0), "slot", 0), 120);
     json_decref(got);
-    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':180,'outcome':'planned','done':60,'missed':120}}");
+    expect(s, SM_OP_SLOT_LAST, NULL,
+           "{'a.run':{'slot':180,'outcome':'planned','done':60,'missed':120}}");
     expect(s, SM_OP_RUNS_RECOVER, "{'at_ns':150000000000,'reason':'killed'}",
            "{'runs':0,'slots':0}");
     expect(s, SM_OP_QUERY_LAST, NULL,

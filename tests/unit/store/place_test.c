@@ -69,7 +69,7 @@ static void settings_are_the_promised_ones(void **state) {
         const char *sql;
         int64_t value;
     } rows[] = {
-        {"PRAGMA user_version", 1},
+        {"PRAGMA user_version", 2},
         {"PRAGMA application_id", 1397574705},
         {"PRAGMA auto_vacuum", 2},
         {"SELECT journal_mode = 'wal' FROM pragma_journal_mode", 1},
@@ -224,7 +224,7 @@ static void a_newer_schema_is_left_alone(void **state) {
         place_make(&at);
         print_message("  %s\n", rows[i].name);
         fill(at.path);
-        poke(at.path, "PRAGMA user_version = 2");
+        poke(at.path, "PRAGMA user_version = 3");
         if (rows[i].killed) {
             pid_t child = fork();
             if (child == 0) {
@@ -237,7 +237,7 @@ static void a_newer_schema_is_left_alone(void **state) {
         }
         char *before = bytes_of(at.path, &n);
         expect_open(at.path, rows[i].read_only, SM_INVALID,
-                    "was made by a newer version (its schema is 2, this program knows up to 1): "
+                    "was made by a newer version (its schema is 3, this program knows up to 2): "
                     "nothing was changed");
         char *after = bytes_of(at.path, &m);
         assert_int_equal(n, m);
@@ -263,7 +263,7 @@ static void a_start_that_was_cut_short_goes_on(void **state) {
     place_make(&at);
     poke(at.path, "PRAGMA auto_vacuum = 2; PRAGMA journal_mode = WAL");
     fill(at.path);
-    assert_int_equal(peek(at.path, "PRAGMA user_version"), 1);
+    assert_int_equal(peek(at.path, "PRAGMA user_version"), 2);
     place_drop(&at);
 }
 
