@@ -181,6 +181,14 @@ void sm_remote_request_init(const sm_remote *r, sm_http_request *out) {
                              .max_body = ANSWER_MAX};
 }
 
+static void remember_error(sm_remote *r, const sm_openapi_answer *a) {
+    sm_err err = SM_ERR_INIT;
+    if (sm_remote_rc(r, a, &err) == SM_OK)
+        r->last_error[0] = '\0';
+    else
+        memcpy(r->last_error, err.msg, sizeof r->last_error);
+}
+
 /* True when the call goes round again instead of being answered. */
 static bool goes_again(sm_remote_call *c, const sm_openapi_answer *a) {
     sm_remote *r = c->remote;
@@ -194,6 +202,7 @@ static bool goes_again(sm_remote_call *c, const sm_openapi_answer *a) {
     if (a->kind == SM_OPENAPI_LIMIT) {
         sm_remote_budget_block(&r->budget, sm_mono_ns(), a->verdict.retry_after_s);
         save_budget(r);
+        remember_error(r, a);
         return !c->passes_limit;
     }
     return false;
@@ -207,13 +216,7 @@ static void remember(sm_remote *r, const sm_remote_call *c, const sm_openapi_ans
                r->use_key ? "API key" : "API key's id");
         save_credential(r);
     }
-    if (a->kind == SM_OPENAPI_OK)
-        r->last_error[0] = '\0';
-    else {
-        sm_err err = SM_ERR_INIT;
-        sm_remote_rc(r, a, &err);
-        snprintf(r->last_error, sizeof r->last_error, "%s", err.msg);
-    }
+    remember_error(r, a);
 }
 
 static void answered(void *ctx, const sm_http_answer *http) {

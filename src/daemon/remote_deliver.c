@@ -113,6 +113,8 @@ static void written(void *ctx, const sm_http_answer *a) {
     else if (a->status < 200 || a->status >= 300 || v.html)
         describe(a, detail, sizeof detail);
     bool refused = a->status == 401 || a->status == 403;
+    if (v.body_ok && !v.html && !d->datakit)
+        r->token_used = true;
     if (refused && !d->datakit && !d->again && !r->closed && sm_remote_token_drop(r)) {
         d->again = true;
         sm_remote_token_get(r, renewed, d);

@@ -110,7 +110,7 @@ void sm_remote_list_done(void *listing, sm_openapi_answer *answer);
 typedef void (*sm_remote_token_done)(void *ctx, bool known, const sm_openapi_answer *answer);
 void sm_remote_token_get(sm_remote *r, sm_remote_token_done done, void *ctx);
 /* The token was refused: the next one who wants it asks again. False when it was asked a moment
- * ago, so that asking again is no use. */
+ * ago and never accepted since, so that asking again is no use. */
 bool sm_remote_token_drop(sm_remote *r);
 /* Reads the content of workspace/get (and wipes its token there). False: it has no token. */
 bool sm_remote_token_take(sm_remote *r, json_t *content);
@@ -177,6 +177,7 @@ struct sm_remote {
     bool token_asked; /* a question is under way */
     int64_t token_ns; /* when it was last answered, monotonic; 0: never */
     bool token_none;  /* answered without a token */
+    bool token_used;  /* it was accepted at least once */
     sm_remote_waiter *waiters;
     sm_remote_late *late, **late_end;
 

@@ -1,8 +1,9 @@
 /* remote_token: the workspace's token and uuid, from workspace/get, in memory only.
  *
- * Asked when somebody needs it, kept until an event is refused with it, asked again at most twice a
- * minute. An answer without a token means that the key lacks the role; that is remembered as long,
- * so that held events do not spend the budget on it. Loop's thread.
+ * Asked when somebody needs it, kept until an event is refused with it; one that was never accepted
+ * is asked for again at most twice a minute. An answer without a token means that the key lacks the
+ * role; that is remembered as long, so that held events do not spend the budget on it. Loop's
+ * thread.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -31,6 +32,7 @@ bool sm_remote_token_take(sm_remote *r, json_t *content) {
     free(r->workspace);
     r->workspace = sm_strdup(uuid);
     r->token_none = !found;
+    r->token_used = false;
     wipe_text(token);
     wipe_text(json_object_get(content, "cliToken"));
     return found;
@@ -71,7 +73,7 @@ static void asked(void *ctx, sm_openapi_answer *a) {
 }
 
 bool sm_remote_token_drop(sm_remote *r) {
-    if (sm_mono_ns() - r->token_ns < AGAIN_NS)
+    if (!r->token_used && sm_mono_ns() - r->token_ns < AGAIN_NS)
         return false;
     sm_secret_free(r->token);
     r->token = NULL;

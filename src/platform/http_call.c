@@ -288,6 +288,7 @@ sm_http_call *sm_http_call_new(const sm_http_request *r, sm_http_done done, void
     }
     set_guards(c, r->timeout_s);
     set_tls(c, r->ca);
+    c->proxied = r->proxy != NULL;
     set_text(c, CURLOPT_PROXY, r->proxy ? r->proxy : ""); /* NULL would ask the environment */
     set_text(c, CURLOPT_NOPROXY, "");
     set_url(c, r);
@@ -363,6 +364,14 @@ static void failed_tls(sm_http_call *c, const char *words) {
 static void failed(sm_http_call *c, CURLcode code) {
     const char *words = c->detail[0] ? c->detail : curl_easy_strerror(code);
     char text[400];
+    long connect = 0;
+    if (curl_easy_getinfo(c->easy, CURLINFO_HTTP_CONNECTCODE, &connect) == CURLE_OK &&
+        connect >= 300) {
+        snprintf(text, sizeof text, "the proxy did not connect to it: HTTP %ld%s", connect,
+                 connect == 407 ? ", it wants credentials" : "");
+        tell(c, SM_HTTP_CONNECT, 0, text);
+        return;
+    }
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         tell(c, SM_HTTP_DNS, 0, "its name could not be resolved");
@@ -371,7 +380,8 @@ static void failed(sm_http_call *c, CURLcode code) {
         tell(c, SM_HTTP_DNS, 0, "the name of the proxy could not be resolved");
         return;
     case CURLE_COULDNT_CONNECT:
-        snprintf(text, sizeof text, "no connection: %s", words);
+        snprintf(text, sizeof text, "no connection%s: %s", c->proxied ? " through the proxy" : "",
+                 words);
         tell(c, SM_HTTP_CONNECT, 0, text);
         return;
     case CURLE_OPERATION_TIMEDOUT:

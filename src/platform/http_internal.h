@@ -14,6 +14,7 @@ typedef struct sm_http_call {
     size_t body_n;
     size_t max_body;
     double timeout_s;
+    bool proxied;
     int64_t start_ns; /* monotonic */
     sm_http_done done;
     void *ctx;

@@ -51,7 +51,9 @@ static void test_write_verdicts(void **state) {
     };
     deliver(w, 1);
     for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
-        stand_say(&w->stand, "/v1/write", 1, rows[i].status, rows[i].headers, rows[i].body);
+        /* A token that worked is asked for again once. */
+        int times = rows[i].status == 403 ? 2 : 1;
+        stand_say(&w->stand, "/v1/write", times, rows[i].status, rows[i].headers, rows[i].body);
         delivered d = deliver(w, rows[i].batch);
         if (verdict_of(&d) != rows[i].verdict || !strstr(d.detail, rows[i].detail) ||
             strchr(d.detail, '\n'))
@@ -59,7 +61,7 @@ static void test_write_verdicts(void **state) {
         if (rows[i].status == 429)
             assert_int_equal(d.answer.retry_after_s, 7);
     }
-    assert_int_equal(stand_count(&w->stand, "workspace/get"), 1); /* asked a moment ago */
+    assert_int_equal(stand_count(&w->stand, "workspace/get"), 2);
     end(w);
     stand_say(&w->stand, "/v1/write", 1, 200, "Content-Type: text/plain\r\n", "x");
     free(w->node.openway);
@@ -73,12 +75,19 @@ static void test_write_verdicts(void **state) {
 static void test_token_is_renewed(void **state) {
     world *w = *state;
     deliver(w, 1);
-    w->r->token_ns -= 60 * SM_NS_PER_S;
     stand_say(&w->stand, "/v1/write", 1, 403, "", "old token");
     delivered d = deliver(w, 1);
     assert_int_equal(verdict_of(&d), SM_DELIVERED);
     assert_int_equal(stand_count(&w->stand, "workspace/get"), 2);
     assert_int_equal(stand_count(&w->stand, "/v1/write"), 3);
+    /* One that was never accepted is not asked for at each try. */
+    stand_say(&w->stand, "/v1/write", -1, 403, "", "closed");
+    for (int i = 0; i < 3; i++) {
+        d = deliver(w, 1);
+        assert_int_equal(verdict_of(&d), SM_HOLD);
+    }
+    assert_int_equal(stand_count(&w->stand, "workspace/get"), 3);
+    assert_int_equal(stand_count(&w->stand, "/v1/write"), 7);
 }
 
 static void test_no_token(void **state) {
