@@ -20,7 +20,8 @@ enum {
     STATUS = 256,
     DOCTOR = 512,
     ADOPT = 1024,
-    ALL = 2047,
+    LINT = 2048,
+    ALL = 4095,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -50,6 +51,7 @@ static const struct option {
     {"--pattern", "-k", TEXT, offsetof(sm_args, pattern), RUN | LIST},
     {"--tags", NULL, TEXT, offsetof(sm_args, tags), RUN | LIST},
     {"--fail-on", NULL, TEXT, offsetof(sm_args, fail_on), RUN},
+    {"--new-identity", NULL, FLAG, offsetof(sm_args, new_identity), RUN},
     {"--wait", NULL, SECONDS, offsetof(sm_args, wait_s), RUN},
     {"--drain", NULL, SECONDS, offsetof(sm_args, drain_s), RUN},
     {"--since", NULL, TEXT, offsetof(sm_args, since), EVENTS | RUNS},
@@ -70,7 +72,7 @@ static int command_bit(const char *command) {
         int bit;
     } bits[] = {{"run", RUN},       {"list", LIST},     {"key", KEY},     {"next", NEXT},
                 {"events", EVENTS}, {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
-                {"status", STATUS}, {"doctor", DOCTOR}, {"adopt", ADOPT}};
+                {"status", STATUS}, {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;

@@ -20,6 +20,7 @@ typedef struct sm_args {
     const char *self;    /* path of this executable */
     const char *command; /* "run" */
     sm_flags flags;
+    bool new_identity; /* --new-identity */
     bool help, version, once, dry, json, quiet, verbose, no_color, log, gaps;
     bool show_config, send_event; /* doctor */
     const char *log_format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from, *brand;
@@ -83,6 +84,7 @@ int sm_cmd_next(const sm_args *a);
 int sm_cmd_events(const sm_args *a);
 int sm_cmd_runs(const sm_args *a);
 int sm_cmd_local(const sm_args *a);
+int sm_cmd_lint(const sm_args *a);
 int sm_cmd_nodes(const sm_args *a);
 int sm_cmd_status(const sm_args *a);
 int sm_cmd_doctor(const sm_args *a);

@@ -306,6 +306,8 @@ int sm_cmd_run(const sm_args *given) {
                               .select = select,
                               .override = args.override,
                               .drain_ms = (int)(args.drain_s * 1000),
+                              .wait_ms = (int)(args.wait_s * 1000),
+                              .new_identity = args.new_identity,
                               .listener = {&s, told_loaded, told_run, told_stopping}};
     if (!args.once)
         sm_streams_unblock();

@@ -2,8 +2,9 @@
 #include "cli/cli.h"
 #include <string.h>
 
-const char *const sm_commands[] = {"run",   "list",   "key",   "next",  "events", "runs", "status",
-                                   "nodes", "doctor", "adopt", "local", "test",   "lua",  NULL};
+const char *const sm_commands[] = {"run",   "list",   "key",   "next",   "events",
+                                   "runs",  "status", "nodes", "doctor", "adopt",
+                                   "local", "lint",   "test",  "lua",    NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -22,6 +23,7 @@ static const char overview[] =
     "  selfmon-lua key ID…            association keys\n"
     "  selfmon-lua local …            parameters, enable, disable, delete on the embedded "
     "platform\n"
+    "  selfmon-lua lint [PATH]        loads the scripts and says what is wrong or unwise in them\n"
     "  selfmon-lua test [PATH…]       runs *_spec.lua with busted, without a network\n"
     "  selfmon-lua lua SCRIPT …       plain Lua with the host's modules\n"
     "\n"
@@ -56,6 +58,11 @@ static const struct {
      "  --tags a,b           only inspections with one of these tags\n"
      "  --fail-on LEVEL      with --once: exit 2 when an event of LEVEL or worse was reported\n"
      "                       (info, warning, error, critical)\n"
+     "  --wait SECONDS       with --once: how long to wait until the platform could be asked "
+     "(60s)\n"
+     "  --new-identity       register anew although the workspace knows these inspections under "
+     "another\n"
+     "                       secret\n"
      "  --drain SECONDS      with --once: how long to deliver before giving up (30s)\n"
      "  --json               with --once: one object per inspection on standard output\n"
      "\n"
@@ -180,6 +187,20 @@ static const struct {
      "Examples:\n"
      "  selfmon-lua local set host/disk.run warning=70\n"
      "  selfmon-lua local disable demo/example.run\n"},
+    {"lint", "usage: selfmon-lua lint [--json] [PATH]\n"
+             "\n"
+             "Loads the scripts below PATH in the sandbox, without running them, and prints one "
+             "line for each\n"
+             "finding. `-- selfmon: ignore SM010` in a script silences a rule there.\n"
+             "\n"
+             "  SM001  the file does not load\n"
+             "  SM010  an API key stands in the script\n"
+             "  SM011  no schedule: the inspection runs on demand only\n"
+             "\n"
+             "Exit codes: 0 nothing found, 1 findings, 64 usage, 78 configuration.\n"
+             "\n"
+             "Example:\n"
+             "  selfmon-lua lint inspections/\n"},
     {"test", "usage: selfmon-lua test [-k PATTERN] [--junit FILE] [PATH…]\n"
              "\n"
              "Runs the *_spec.lua files below PATH (default: ./inspections) with busted inside the "

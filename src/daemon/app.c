@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/accounts.h"
+#include "daemon/ahead.h"
 #include "daemon/control.h"
 #include "daemon/desks.h"
 #include "daemon/dispatcher.h"
@@ -36,6 +37,7 @@ struct sm_app {
     sm_intake *intake;
     sm_runner *runner;
     sm_scheduler *scheduler;
+    sm_ahead *ahead; /* a daemon with a remote platform */
     sm_control *control;
     uv_async_t wake; /* the store has completions */
     uv_signal_t on_int, on_term, on_hup, on_quit;
@@ -87,6 +89,7 @@ static void close_handle(uv_handle_t *handle) {
 
 static void close_all(sm_app *a) {
     sm_control_close(a->control);
+    sm_ahead_close(a->ahead);
     sm_desks_close(a->desks);
     sm_accounts_close(a->accounts);
     if (a->http)
@@ -130,7 +133,7 @@ static void stop(sm_app *a) {
     if (a->runner)
         sm_runner_stop(a->runner);
     if (a->desks)
-        sm_desks_stop(a->desks);
+        sm_desks_stop(a->desks, "the program is stopping");
     if (a->dispatcher)
         sm_dispatcher_stop(a->dispatcher, a->o.mode == SM_APP_DAEMON ? GRACE_MS : 0,
                            dispatcher_stopped, a);
@@ -217,6 +220,9 @@ static void handle(void *ctx, sm_control_peer *peer, const json_t *request) {
 
 static void run_reported(void *ctx, const json_t *report) {
     sm_app *a = ctx;
+    if (a->ahead && strcmp(sm_json_str(report, "outcome", ""), "unregistered") == 0)
+        sm_ahead_unregistered(a->ahead, sm_json_str(report, "id", ""),
+                              strcmp(sm_json_str(report, "trigger", ""), "first") == 0);
     if (a->o.listener.run)
         a->o.listener.run(a->o.listener.ctx, report);
 }
@@ -227,8 +233,17 @@ static void once_finished(void *ctx, const json_t *result) {
     stop(a);
 }
 
+/* --wait is over: what the platform was not asked about yet is answered from the last known view.
+ */
+static void on_waited(uv_timer_t *timer) {
+    sm_app *a = timer->data;
+    sm_desks_stop(a->desks, "the platform could not be asked within the time of --wait");
+}
+
 static void start_once(sm_app *a) {
     sm_err err = SM_ERR_INIT;
+    if (a->desks && a->o.wait_ms > 0)
+        uv_timer_start(&a->rescan, on_waited, (uint64_t)a->o.wait_ms, 0);
     sm_once_options once = {.catalog = a->catalog,
                             .runner = a->runner,
                             .desks = a->desks,
@@ -253,6 +268,8 @@ static void learn_accounts(sm_app *a) {
             sm_log(SM_LOG_ERROR, "%s: %s", list[i]->id, err.msg);
     if (a->desks)
         sm_desks_extend(a->desks);
+    if (a->o.mode == SM_APP_DAEMON && !a->ahead && sm_desks_remote(a->desks))
+        a->ahead = sm_ahead_new(&a->loop, a->catalog, a->desks, a->scheduler);
 }
 
 static void update_schedules(sm_app *a) {
@@ -350,9 +367,12 @@ static sm_rc build(sm_app *a, sm_err *err) {
     const sm_secret *assoc = NULL;
     if (keeps && open_store(a, err) != SM_OK)
         return err->code;
+    bool generated = c->assoc == NULL;
     sm_err missing = SM_ERR_INIT;
     if (sm_config_assoc_secret(a->o.config, keeps, &assoc, &missing) != SM_OK && keeps)
         return sm_err_set(err, missing.code, "%s", missing.msg);
+    if (a->desks && generated && !a->o.new_identity)
+        sm_desks_guard(a->desks);
     a->intake = sm_intake_new(a->store, c->node, events_stored, a);
     if (a->desks)
         sm_intake_nodes(a->intake, sm_desks_node, a->desks);
@@ -428,6 +448,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_intake_free(a->intake);
     if (a->dispatcher)
         sm_dispatcher_free(a->dispatcher);
+    sm_ahead_free(a->ahead);
     sm_desks_free(a->desks);
     sm_accounts_free(a->accounts);
     sm_http_free(a->http);

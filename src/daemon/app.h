@@ -32,6 +32,8 @@ typedef struct sm_app_options {
     sm_config *config;
     const json_t *select, *override; /* daemon/once.h; ONCE and DRY */
     int drain_ms;
+    int wait_ms;       /* ONCE: how long to wait for the platform's budget of calls */
+    bool new_identity; /* create although the platform knows these under another secret */
     sm_app_listener listener;
 } sm_app_options;
 

@@ -15,6 +15,7 @@ struct sm_desks {
     sm_store *store;
     sm_accounts *accounts;
     double max_age_s;
+    bool guarded;
     desk *list;
     size_t n;
 };
@@ -69,6 +70,8 @@ void sm_desks_extend(sm_desks *d) {
     if (!add_missing(d))
         return;
     for (size_t i = before; i < d->n; i++) {
+        if (d->guarded && sm_accounts_remote(d->accounts, d->list[i].account))
+            sm_registrar_guard(d->list[i].registrar);
         sm_registrar_load(d->list[i].registrar, nothing, NULL);
         sm_pump_poke(d->list[i].pump);
     }
@@ -120,9 +123,23 @@ json_t *sm_desks_troubles(const sm_desks *d) {
     return out;
 }
 
-void sm_desks_stop(sm_desks *d) {
+bool sm_desks_remote(const sm_desks *d) {
     for (size_t i = 0; i < d->n; i++)
-        sm_registrar_stop(d->list[i].registrar);
+        if (sm_accounts_remote(d->accounts, d->list[i].account))
+            return true;
+    return false;
+}
+
+void sm_desks_guard(sm_desks *d) {
+    d->guarded = true;
+    for (size_t i = 0; i < d->n; i++)
+        if (sm_accounts_remote(d->accounts, d->list[i].account))
+            sm_registrar_guard(d->list[i].registrar);
+}
+
+void sm_desks_stop(sm_desks *d, const char *why) {
+    for (size_t i = 0; i < d->n; i++)
+        sm_registrar_stop(d->list[i].registrar, why);
 }
 
 void sm_desks_close(sm_desks *d) {

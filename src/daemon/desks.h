@@ -24,7 +24,11 @@ void sm_desks_poke(sm_desks *d);
 void sm_desks_drain(sm_desks *d, int timeout_ms, void (*done)(void *ctx), void *ctx);
 /* What holds deliveries up: array of sentences, new reference. */
 json_t *sm_desks_troubles(const sm_desks *d);
-/* Answers every open question of the registrars (registrar.h). */
-void sm_desks_stop(sm_desks *d);
+/* Is any account a remote platform? */
+bool sm_desks_remote(const sm_desks *d);
+/* Before its first creation each remote registrar looks for objects of another secret. */
+void sm_desks_guard(sm_desks *d);
+/* Answers every open question of the registrars now (registrar.h); why: for people. */
+void sm_desks_stop(sm_desks *d, const char *why);
 void sm_desks_close(sm_desks *d);
 void sm_desks_free(sm_desks *d); /* once the loop has turned and the store is closed */

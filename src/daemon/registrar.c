@@ -15,8 +15,6 @@
 
 enum { LIST_MAX = 100 };
 
-static const char stopping_text[] = "the program is stopping";
-
 typedef struct batch { /* one `list` under way */
     sm_registrar *registrar;
     sm_entry *first;
@@ -95,6 +93,22 @@ static void created(void *ctx, sm_rc rc, const sm_err *err, const json_t *result
     free(s);
 }
 
+/* Two objects with one key: the oldest counts, and a person should delete the other. */
+static void warn_twins(sm_entry *e, const json_t *items) {
+    size_t i, n = 0;
+    json_t *item;
+    json_array_foreach(items, i, item) {
+        n += strcmp(sm_json_str(item, "refKey", ""), e->ref_key) == 0;
+    }
+    if (n > 1 && !e->twins)
+        sm_log(SM_LOG_WARN,
+               "%s: the platform holds %zu inspections with its association key %s; the oldest "
+               "(%s) is "
+               "taken, delete the others there",
+               e->id, n, e->ref_key, e->uuid);
+    e->twins = n > 1;
+}
+
 /* Views of the entries that were taken along. One that is gone there is asked about when it is due.
  */
 static void take_extra(sm_registrar *r, const batch *b, const json_t *items) {
@@ -148,6 +162,7 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
                 may_create(s, NULL);
         } else {
             sm_entry_take(e, item);
+            warn_twins(e, items);
             if (!e->registered) {
                 s = sm_calloc(1, sizeof *s);
                 *s = (step){r, e};
@@ -196,6 +211,8 @@ static void send_list(sm_registrar *r, batch *b, json_t *keys) {
 
 static void on_turn(uv_timer_t *timer) {
     sm_registrar *r = timer->data;
+    if (r->stopped)
+        return;
     sm_entry *e = r->wanted, **end = NULL;
     batch *b = NULL;
     json_t *keys = NULL;
@@ -287,7 +304,7 @@ void sm_registrar_ensure(sm_registrar *r, sm_inspection *inspection, bool must_a
     if (r->stopped) {
         sm_entry *e = sm_entry_get(r, inspection->id);
         sm_waiters_add(&e->waiters, w);
-        abandon(r, e, stopping_text);
+        abandon(r, e, r->stopped);
         return;
     }
     want(r, sm_entry_get(r, inspection->id), w);
@@ -310,11 +327,11 @@ void sm_registrar_guard(sm_registrar *r) {
         r->identity = sm_identity_new(r->target);
 }
 
-void sm_registrar_stop(sm_registrar *r) {
+void sm_registrar_stop(sm_registrar *r, const char *why) {
     size_t pos = 0;
-    r->stopped = true;
+    r->stopped = why;
     for (sm_entry *e; (e = sm_map_next(&r->entries, &pos, NULL));)
-        abandon(r, e, stopping_text);
+        abandon(r, e, why);
 }
 
 sm_registrar *sm_registrar_new(uv_loop_t *loop, sm_store *store, const sm_target *target,

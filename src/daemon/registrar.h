@@ -40,7 +40,7 @@ void sm_registrar_peek(const sm_registrar *r, const char *id, sm_view *out);
 size_t sm_registrar_waiting(const sm_registrar *r);
 /* Answers every open question now, with the last known view, and every later one at once: what
  * waits for the platform must not hold up the end. */
-void sm_registrar_stop(sm_registrar *r);
+void sm_registrar_stop(sm_registrar *r, const char *why /* static */);
 /* Closes its handles; then free is allowed once the loop has turned. */
 void sm_registrar_close(sm_registrar *r);
 void sm_registrar_free(sm_registrar *r);

@@ -24,6 +24,7 @@ typedef struct sm_entry {  /* one inspection, by function id */
     char *uuid, *ref_key;
     json_t *params;
     int64_t seen_ns; /* wall */
+    bool twins;      /* several objects there have its key; told once */
     bool asking;     /* in `wanted` or under way */
     bool fresh;      /* memory answers this question */
     bool sent;       /* its list is under way, or more */
@@ -42,7 +43,7 @@ struct sm_registrar {
     sm_identity *identity;          /* guards creations, or NULL */
     uv_timer_t turn;                /* fires once the loop has collected what is wanted */
     size_t waiting;
-    bool stopped; /* every question is answered at once */
+    const char *stopped; /* why every question is answered at once, or NULL */
     void (*ready)(void *ctx);
     void *ready_ctx;
 };

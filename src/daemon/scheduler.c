@@ -365,6 +365,12 @@ void sm_scheduler_update(sm_scheduler *s, sm_inspection *const *list, size_t n) 
     arm(s);
 }
 
+void sm_scheduler_first(sm_scheduler *s, const char *id) {
+    plan *p = sm_map_get(&s->plans, id);
+    if (p && p->inspection && !p->running && !s->stopped)
+        start(p, SM_NO_SLOT, "first", false);
+}
+
 bool sm_scheduler_next(const sm_scheduler *s, const char *id, int64_t *slot) {
     const plan *p = sm_map_get(&s->plans, id);
     if (!p || p->slot == SM_NO_SLOT)

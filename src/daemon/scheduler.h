@@ -24,6 +24,8 @@ void sm_scheduler_update(sm_scheduler *s, sm_inspection *const *list, size_t n);
  * clock of its own calls it.) No slot runs twice, and of those that were passed over at most the
  * newest; a clock that went back by more than a day was wrong before, and schedules begin again. */
 void sm_scheduler_clock_set(sm_scheduler *s);
+/* Starts the first run that an inspection is still owed, unless it runs now. */
+void sm_scheduler_first(sm_scheduler *s, const char *id);
 /* Next nominal slot of an inspection in Unix seconds; false when it has none. */
 bool sm_scheduler_next(const sm_scheduler *s, const char *id, int64_t *slot);
 /* The earliest due inspection: its id (borrowed) and slot; NULL when nothing is scheduled. */
