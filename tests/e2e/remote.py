@@ -9,6 +9,7 @@ from harness import Project
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 sys.dont_write_bytecode = True
+from fakes import keyevents  # noqa: E402,F401
 from fakes.certificates import Authority  # noqa: E402,F401
 from fakes.platform import HTML, Platform, Trap  # noqa: E402,F401
 from fakes.proxy import Proxy  # noqa: E402,F401

@@ -255,6 +255,8 @@ def test_filling_a_workspace():
         wait_for(lambda: platform.checkers.created, "the first registration")
         done = p.run("status")
         assert "registered" in done.out and "min" in done.out, done
+        account = p.run("status", "--json").json()["accounts"][0]
+        assert account["unregistered"] >= 30 and 240 <= account["fill_seconds"] <= 900, account
         time.sleep(10)
         assert d.stop() == 0
         assert len([c for c in platform.calls if c.server == "openapi"]) <= 6 + 3

@@ -73,7 +73,8 @@ class Checkers:
     def __init__(self, creator):
         self.creator = creator
         self.rows, self.buried = [], []
-        self.created, self.modified, self.listed = [], [], []
+        self.created, self.modified = [], []
+        self.listed = []  # (time, keys or None) of each list
         self.complaints = []
         self.list_as_array = False
         self.get_missing = "404"  # or "not_found", "null": nobody documents it
@@ -179,7 +180,7 @@ class Checkers:
         found = [r for r in self.rows
                  if (keys is None or r["refKey"] in keys) and search in r["jsonScript"]["title"].lower()
                  and query.get("checkerUUID", r["uuid"]) == r["uuid"]]
-        self.listed.append(keys)
+        self.listed.append((time.time(), keys))
         page = copy.deepcopy(found[(index - 1) * size:index * size])
         info = {"pageIndex": index, "pageSize": size, "count": len(page), "totalCount": len(found)}
         return (page if self.list_as_array else {"data": page, "declaration": {}}), info

@@ -19,8 +19,9 @@ EVENT_ID = re.compile(r"event-[0-9a-f]{32}\Z")
 
 
 def normal(text):
-    """A tag key or value as line protocol carries it: white space is a space, no backslash ends it."""
-    return re.sub(r"\s", " ", text).rstrip("\\")
+    """A tag key or value as line protocol carries it: white space is a space, no backslash ends it, and none
+    stands before a space (the public serialiser leaves that one, and InfluxDB's reader then loses the line)."""
+    return re.sub(r"\\+(?= |\Z)", "", re.sub(r"\s", " ", text))
 
 
 def event_ref(uuid, dimension):
