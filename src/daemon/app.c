@@ -113,7 +113,7 @@ static void on_settle(uv_timer_t *timer) {
         return;
     uv_timer_stop(timer);
     if (a->desks && a->store_ready)
-        sm_desks_drain(a->desks, LAST_BATCH_MS, last_batch_sent, a);
+        sm_desks_drain(a->desks, LAST_BATCH_MS, false, last_batch_sent, a);
     else
         close_all(a);
 }
@@ -237,7 +237,8 @@ static void once_finished(void *ctx, const json_t *result) {
  */
 static void on_waited(uv_timer_t *timer) {
     sm_app *a = timer->data;
-    sm_desks_stop(a->desks, "the platform could not be asked within the time of --wait");
+    sm_desks_stop(a->desks, "the platform could not be asked within the time of --wait (its limit "
+                            "of calls, or no answer)");
 }
 
 static void start_once(sm_app *a) {

@@ -106,11 +106,13 @@ void sm_desks_poke(sm_desks *d) {
         sm_pump_poke(d->list[i].pump);
 }
 
-void sm_desks_drain(sm_desks *d, int timeout_ms, void (*done)(void *ctx), void *ctx) {
+void sm_desks_drain(sm_desks *d, int timeout_ms, bool patient, void (*done)(void *ctx), void *ctx) {
     gather *g = gather_new(d->n, done, ctx);
     size_t n = d->n;
     for (size_t i = 0; i < n; i++)
         sm_pump_drain(d->list[i].pump, timeout_ms, one_came, g);
+    for (size_t i = 0; patient && i < n; i++)
+        sm_pump_patient(d->list[i].pump);
 }
 
 json_t *sm_desks_troubles(const sm_desks *d) {

@@ -21,7 +21,8 @@ sm_registrar *sm_desks_registrar(void *desks, const char *account);
 const char *sm_desks_node(void *desks, const char *account);
 void sm_desks_poke(sm_desks *d);
 /* done(ctx) once, when every pump has nothing due, or after timeout_ms. */
-void sm_desks_drain(sm_desks *d, int timeout_ms, void (*done)(void *ctx), void *ctx);
+/* patient: waits for what is to be tried again as well. */
+void sm_desks_drain(sm_desks *d, int timeout_ms, bool patient, void (*done)(void *ctx), void *ctx);
 /* What holds deliveries up: array of sentences, new reference. */
 json_t *sm_desks_troubles(const sm_desks *d);
 /* Is any account a remote platform? */

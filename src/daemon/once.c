@@ -60,7 +60,7 @@ static void drained(void *ctx) {
 
 static void all_ended(once *o) {
     if (o->o.desks)
-        sm_desks_drain(o->o.desks, o->o.drain_ms, drained, o);
+        sm_desks_drain(o->o.desks, o->o.drain_ms, true, drained, o);
     else
         finish(o, 0);
 }

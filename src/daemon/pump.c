@@ -46,6 +46,8 @@ struct sm_pump {
     bool poked;    /* look again when not busy */
     bool closed;
     drain *drains;
+    bool patient;             /* they wait for what is to be tried again */
+    bool held;                /* the last answer was a hold */
     sm_store_op book_op;      /* what `book` is for */
     json_t *book;             /* bookkeeping of the piece that was answered, until it is durable */
     char trouble[SM_ERR_MAX]; /* "" when all is well */
@@ -75,6 +77,7 @@ static void drain_end(drain *d) {
         at = &(*at)->next;
     *at = d->next;
     uv_close((uv_handle_t *)&d->timer, drain_closed);
+    d->pump->patient = d->pump->patient && d->pump->drains;
     d->idle(d->ctx);
 }
 
@@ -199,6 +202,7 @@ static void answered(void *ctx, const sm_answer *answer, const char *detail) {
         split(p, sent);
         return;
     }
+    p->held = verdict == SM_HOLD;
     json_t *ids = take_ids(p, verdict == SM_RETRY || verdict == SM_HOLD);
     json_t *args = json_pack("{s:o, s:I}", "ids", ids, "at_ns", (json_int_t)now_ns);
     char text[SM_ERR_MAX];
@@ -260,6 +264,8 @@ static void looked_ahead(void *ctx, sm_rc rc, const sm_err *err, const json_t *s
         wait = left < 100 ? 100 : left < IDLE_MS ? left : IDLE_MS;
     }
     wake_in(p, wait);
+    if (p->patient && !p->held && json_is_integer(next))
+        return; /* their own timers end the drains */
     idle(p);
 }
 
@@ -312,6 +318,10 @@ void sm_pump_drain(sm_pump *p, int timeout_ms, void (*done)(void *ctx), void *ct
     d->timer.data = d;
     uv_timer_start(&d->timer, on_drain_late, timeout_ms > 0 ? (uint64_t)timeout_ms : 0, 0);
     sm_pump_poke(p);
+}
+
+void sm_pump_patient(sm_pump *p) {
+    p->patient = p->drains != NULL;
 }
 
 const char *sm_pump_trouble(const sm_pump *p) {

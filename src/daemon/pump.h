@@ -14,6 +14,8 @@ void sm_pump_poke(sm_pump *p);
 /* Calls idle(ctx) once when nothing is under way and nothing is due (what waits for a later time
  * does not count), or after timeout_ms. */
 void sm_pump_drain(sm_pump *p, int timeout_ms, void (*idle)(void *ctx), void *ctx);
+/* The drains that wait now also wait for what is to be tried again, but not for what is held. */
+void sm_pump_patient(sm_pump *p);
 /* Why deliveries are held or failing, or NULL. Borrowed. */
 const char *sm_pump_trouble(const sm_pump *p);
 void sm_pump_close(sm_pump *p);

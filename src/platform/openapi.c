@@ -215,6 +215,7 @@ static void inner_failure(const json_t *inner, double error, sm_openapi_answer *
     a->kind = raised ? SM_OPENAPI_REFUSED : kind_of(status, "");
     a->verdict.body_ok = false;
     a->verdict.rate_limited = a->kind == SM_OPENAPI_LIMIT;
+    a->verdict.func_failed = raised && status >= 500;
     if (!raised)
         a->verdict.http = status;
     char *t = quote_member(inner, "message", QUOTE_MAX), *r = quote_member(inner, "reason", 80),

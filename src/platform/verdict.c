@@ -68,6 +68,9 @@ sm_verdict sm_verdict_of(const sm_answer *a, const char **reason) {
         return say(SM_HOLD, reason, "the platform's TLS certificate could not be verified");
     if (a->transport == SM_TRANSPORT_FAILED)
         return say(SM_RETRY, reason, "the platform could not be reached");
+    if (a->func_failed)
+        return say(a->batch > 1 ? SM_SPLIT : SM_RETRY, reason,
+                   "the function on the platform failed");
     if (a->http >= 200 && a->http < 300)
         return of_2xx(a, reason);
     if (a->http >= 300 && a->http < 400)

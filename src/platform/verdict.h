@@ -21,11 +21,13 @@ typedef enum sm_transport {
 typedef struct sm_answer {
     sm_road road;
     sm_transport transport;
-    int http;              /* status, 0 when none */
-    bool html;             /* content type text/html */
-    bool body_ok;          /* OpenAPI: parsed and success */
-    bool body_known;       /* OpenAPI: parsed at all */
-    bool rate_limited;     /* OpenAPI 401 whose errorCode is a limit, not a bad key */
+    int http;          /* status, 0 when none */
+    bool html;         /* content type text/html */
+    bool body_ok;      /* OpenAPI: parsed and success */
+    bool body_known;   /* OpenAPI: parsed at all */
+    bool func_failed;  /* OpenAPI: the function there raised: perhaps one bad event, perhaps a fault
+                          that passes; halved down to one event, which is tried again */
+    bool rate_limited; /* OpenAPI 401 whose errorCode is a limit, not a bad key */
     int64_t retry_after_s; /* -1 when none; already clamped to 0..3600 */
     int batch;             /* events in the request */
 } sm_answer;
