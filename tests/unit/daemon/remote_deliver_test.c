@@ -182,6 +182,10 @@ static void test_report_event(void **state) {
         {"for one event", 200,
          "{\"code\":200,\"success\":true,\"content\":{\"ok\":false,\"error\":599.3,\"reason\":"
          "\"EFuncFailed\",\"message\":\"boom\"}}",
+         1, SM_RETRY},
+        {"a 4xx of the function for one event", 200,
+         "{\"code\":200,\"success\":true,\"content\":{\"ok\":false,\"error\":400.1,\"reason\":"
+         "\"EBadArg\",\"message\":\"no such status\"}}",
          1, SM_REFUSED},
         {"a rate limit", 401, LIMIT, 2, SM_RETRY},
         {"garbage", 200, "x", 2, SM_RETRY},
@@ -191,7 +195,7 @@ static void test_report_event(void **state) {
         d = deliver(w, rows[i].batch);
         if (verdict_of(&d) != rows[i].verdict || !d.detail[0])
             fail_msg("%s: %s \"%s\"", rows[i].name, sm_verdict_name(verdict_of(&d)), d.detail);
-        if (i == 2)
+        if (rows[i].status == 401)
             assert_true(d.answer.retry_after_s > 0);
     }
     assert_int_equal(stand_count(&w->stand, "workspace/get"), 1);
