@@ -22,7 +22,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GRACE_MS = 10000, LAST_BATCH_MS = 3000, RESCAN_MS = 1000, PRUNE_MS = 3600000 };
+enum {
+    GRACE_MS = 10000,
+    LAST_BATCH_MS = 3000,
+    RESCAN_MS = 1000,
+    PRUNE_FIRST_MS = 60000,
+    PRUNE_STEP_MS = 200,
+    PRUNE_MS = 3600000
+};
 
 struct sm_app {
     sm_app_options o;
@@ -186,6 +193,18 @@ static void on_rescan(uv_timer_t *timer) {
     uv_timer_start(timer, on_rescan, wait > RESCAN_MS ? (uint64_t)wait : RESCAN_MS, 0);
 }
 
+static void on_prune(uv_timer_t *timer);
+
+/* A batch went: the next one soon, until nothing old is left; then in an hour. */
+static void pruned(void *ctx, sm_rc rc, const sm_err *err, const json_t *gone) {
+    (void)err;
+    sm_app *a = ctx;
+    int64_t n = sm_json_int(gone, "runs", 0) + sm_json_int(gone, "events", 0) +
+                sm_json_int(gone, "slots", 0);
+    if (!a->stopping)
+        uv_timer_start(&a->prune, on_prune, rc == SM_OK && n > 0 ? PRUNE_STEP_MS : PRUNE_MS, 0);
+}
+
 static void on_prune(uv_timer_t *timer) {
     sm_app *a = timer->data;
     int64_t now = sm_wall_ns();
@@ -193,7 +212,7 @@ static void on_prune(uv_timer_t *timer) {
     json_t *args = json_pack(
         "{s:I, s:I, s:i}", "runs_before_ns", (json_int_t)(now - (int64_t)(c->keep_runs_s * 1e9)),
         "events_before_ns", (json_int_t)(now - (int64_t)(c->keep_events_s * 1e9)), "batch", 1000);
-    sm_store_call(a->store, SM_OP_PRUNE, args, NULL, NULL);
+    sm_store_call(a->store, SM_OP_PRUNE, args, pruned, a);
 }
 
 /* ---- requests over the socket ---- */
@@ -243,6 +262,11 @@ static void on_waited(uv_timer_t *timer) {
 
 static void start_once(sm_app *a) {
     sm_err err = SM_ERR_INIT;
+    for (size_t i = 0; a->accounts && i < sm_accounts_count(a->accounts); i++) {
+        sm_remote *remote = sm_accounts_remote(a->accounts, sm_accounts_name(a->accounts, i));
+        if (remote)
+            sm_remote_set_patience(remote, a->o.wait_ms / 1000.0);
+    }
     if (a->desks && a->o.wait_ms > 0)
         uv_timer_start(&a->rescan, on_waited, (uint64_t)a->o.wait_ms, 0);
     sm_once_options once = {.catalog = a->catalog,
@@ -294,7 +318,7 @@ static void maybe_start(sm_app *a) {
     } else if (a->o.mode == SM_APP_DAEMON) {
         sm_desks_poke(a->desks);
         uv_timer_start(&a->rescan, on_rescan, RESCAN_MS, 0);
-        uv_timer_start(&a->prune, on_prune, 60000, PRUNE_MS);
+        uv_timer_start(&a->prune, on_prune, PRUNE_FIRST_MS, 0);
     } else {
         start_once(a);
     }

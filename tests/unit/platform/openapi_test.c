@@ -149,7 +149,7 @@ static const struct {
      "\"traceId\":\"t9\",\"data\":{},\"detail\":{\"einfoTEXT\":\"x\"}}",
      SM_OPENAPI_REFUSED, SM_RETRY, SM_SPLIT,
      "failed (error 599.3, EFuncFailed): Func failed (traceId t9)"},
-    {"200.1", "{\"error\":200.1}", SM_OPENAPI_REFUSED, SM_RETRY, SM_SPLIT, "error 200.1"},
+    {"200.1", "{\"error\":200.1}", SM_OPENAPI_REFUSED, SM_REFUSED, SM_SPLIT, "error 200.1"},
     {"EFuncFailed by name", "{\"error\":599.1,\"reason\":\"EFuncFailed\"}", SM_OPENAPI_REFUSED,
      SM_RETRY, SM_SPLIT, "599.1"},
     {"a timeout", "{\"error\":599.2,\"reason\":\"EFuncTimeout\"}", SM_OPENAPI_DOWN, SM_RETRY,
