@@ -141,7 +141,8 @@ sm_rc sm_fsx_read_beneath(int dirfd, const char *rel, size_t max, char **data, s
     return rc;
 }
 
-static sm_rc write_all(int fd, const char *p, size_t n) {
+sm_rc sm_fsx_write_all(int fd, const void *bytes, size_t n) {
+    const char *p = bytes;
     while (n > 0) {
         ssize_t done = write(fd, p, n);
         if (done < 0 && errno == EINTR) {
@@ -179,7 +180,7 @@ sm_rc sm_fsx_replace(const char *path, const void *p, size_t n, mode_t mode, sm_
         goto out;
     }
     made = true;
-    if (write_all(fd, p, n) || fchmod(fd, mode) || fsync(fd)) {
+    if (sm_fsx_write_all(fd, p, n) || fchmod(fd, mode) || fsync(fd)) {
         rc = sm_fsx_fail(err, errno, "write", path);
         goto out;
     }

@@ -16,6 +16,8 @@ sm_rc sm_fsx_read_beneath(int dirfd, const char *rel, size_t max, char **data, s
                           sm_err *err);
 /* Writes a new file beside path, fsyncs it, renames it over path, fsyncs the directory. */
 sm_rc sm_fsx_replace(const char *path, const void *p, size_t n, mode_t mode, sm_err *err);
+/* Writes all of it, whatever is taken at a time; SM_IO leaves errno. For blocking descriptors. */
+sm_rc sm_fsx_write_all(int fd, const void *bytes, size_t n);
 /* Creates the directory (not its parents) with mode 0700 if missing; refuses a link, one owned by
  * another user (unless we are root) and one that everybody may write to. */
 sm_rc sm_fsx_private_dir(const char *path, sm_err *err);

@@ -189,19 +189,6 @@ static char *run_conf(const conf *c, const json_t *lines, json_t **table) {
     return error;
 }
 
-static bool write_all(int fd, const char *p, size_t n) {
-    while (n > 0) {
-        ssize_t done = write(fd, p, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return false;
-        p += done;
-        n -= (size_t)done;
-    }
-    return true;
-}
-
 int sm_evalconf_main(int argc, char **argv) {
     const char *path = argc > 1 ? argv[argc - 1] : "";
     sm_err err = SM_ERR_INIT;
@@ -223,7 +210,7 @@ int sm_evalconf_main(int argc, char **argv) {
               : json_pack("{s:b, s:O, s:O}", "ok", 1, "table", table, "lines", lines);
     size_t n = 0;
     char *text = sm_json_dump(answer, &n);
-    bool told = write_all(OUT_FD, text, n);
+    bool told = sm_fsx_write_all(OUT_FD, text, n) == SM_OK;
     explicit_bzero(text, n); /* env() and file() may have given secrets */
     free(text);
     json_decref(answer);

@@ -5,6 +5,7 @@
  * are pending; after a write error everything that follows is SM_CLOSED.
  */
 #include "worker/worker_link.h"
+#include "base/fsx.h"
 #include "base/buf.h"
 #include "base/frame.h"
 #include "base/mem.h"
@@ -42,19 +43,6 @@ void sm_wlink_free(sm_wlink *w) {
     free(w);
 }
 
-static bool write_all(int fd, const char *p, size_t n) {
-    while (n > 0) {
-        ssize_t done = write(fd, p, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return false;
-        p += done;
-        n -= (size_t)done;
-    }
-    return true;
-}
-
 sm_rc sm_wlink_send(sm_wlink *w, const json_t *head, const void *body, size_t n, sm_err *err) {
     sm_buf frame;
     sm_buf_init(&frame, SM_FRAME_PREFIX + SM_FRAME_HEAD_MAX + SM_FRAME_BODY_MAX);
@@ -74,7 +62,7 @@ sm_rc sm_wlink_send(sm_wlink *w, const json_t *head, const void *body, size_t n,
         sm_buf_init(&w->pending, OUT_CEILING);
         w->writing = true;
         pthread_mutex_unlock(&w->mu);
-        bool ok = write_all(w->fd, out.data, out.len);
+        bool ok = sm_fsx_write_all(w->fd, out.data, out.len) == SM_OK;
         sm_buf_fini(&out);
         pthread_mutex_lock(&w->mu);
         w->writing = false;
