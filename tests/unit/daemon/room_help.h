@@ -64,8 +64,12 @@ static inline void room_wait_at(room *r, const int *flag, int want, const char *
     guard.data = &late;
     uv_update_time(&r->loop);
     uv_timer_start(&guard, room_on_guard, 5000, 0);
-    while (*flag < want && !late)
-        uv_run(&r->loop, UV_RUN_ONCE);
+    /* Not UV_RUN_ONCE: a timer that sets the flag runs before that waits for the next event. */
+    while (*flag < want && !late) {
+        uv_run(&r->loop, UV_RUN_NOWAIT);
+        if (*flag < want)
+            usleep(200);
+    }
     uv_close((uv_handle_t *)&guard, NULL);
     uv_run(&r->loop, UV_RUN_NOWAIT);
     if (*flag < want)
