@@ -33,8 +33,8 @@ static void tell_twin(sm_catalog *c, const sm_catfile *f, const json_t *ids) {
         const sm_inspection *p = f->made.list[i];
         const char *former = sm_json_str(ids, p->fn, NULL);
         const json_t *was = json_object_get(p->spec, "was");
-        if (!former || strchr(p->id, '@') || json_array_size(was) > 0 ||
-            json_object_get(c->cfg->keys, p->id))
+        if (!former || strcmp(former, p->id) == 0 || strchr(p->id, '@') ||
+            json_array_size(was) > 0 || json_object_get(c->cfg->keys, p->id))
             continue;
         char *sentence = sm_asprintf("%s looks like the former %s and will be another inspection "
                                      "there; add was = {\"%s\"}",

@@ -455,6 +455,11 @@ static void test_renamed(void **state) {
     drop(&b, "demo/b.lua");
     scan(&b);
     assert_true(noted(&b, "demo/c.run looks like the former demo/b.run"));
+    drop(&b, "demo/c.lua");
+    scan(&b);
+    put(&b, "demo/c.lua", "-- spec {\"events\":{\"recover\":true}}\n-- same text");
+    scan(&b); /* back in its place: it is itself */
+    assert_false(noted(&b, "looks like the former demo/c.run"));
     finish(&b);
     (void)state;
 }
