@@ -9,8 +9,11 @@
 #include "cli/client.h"
 #include "daemon/app.h"
 #include "platform/event.h"
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { BUSY_MS = 100 };
 
 typedef struct show {
     const sm_args *args;
@@ -242,7 +245,10 @@ static int run_once(show *s, const sm_app_options *options) {
     json_t *result = NULL;
     sm_rc rc = sm_app_run(options, &result, &err);
     /* Held: by a daemon that runs it for us, or by another --once that ends soon. */
-    for (int i = 0; rc == SM_BUSY && i < 3; i++) {
+    int64_t until = sm_mono_ns() + (int64_t)(s->args->wait_s * 1e9);
+    for (bool waited = false; rc == SM_BUSY && (!waited || sm_mono_ns() < until); waited = true) {
+        if (waited)
+            poll(NULL, 0, BUSY_MS);
         rc = once_remote(s, options->select, &result, &err);
         if (rc == SM_NOT_FOUND)
             rc = sm_app_run(options, &result, &err);

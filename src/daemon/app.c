@@ -217,11 +217,12 @@ static void on_prune(uv_timer_t *timer) {
 
 /* ---- requests over the socket ---- */
 
+static const char ended[] = "the process that holds the state directory is stopping";
+static const char starting[] = "the process that holds the state directory is still starting";
 static void handle(void *ctx, sm_control_peer *peer, const json_t *request) {
     sm_app *a = ctx;
     if (a->stopping || !a->started) {
-        sm_control_reply(peer, sm_control_error(SM_BUSY, a->stopping ? "it is stopping"
-                                                                     : "it is still starting"));
+        sm_control_reply(peer, sm_control_error(SM_BUSY, a->stopping ? ended : starting));
         return;
     }
     sm_requests_from with = {.config = a->o.config,

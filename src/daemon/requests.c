@@ -132,6 +132,9 @@ void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer,
         sm_store_call(l->store, SM_OP_REGISTRY_GET, NULL, list_registry, l);
     } else if (strcmp(op, "once") == 0 && from->may_run) {
         run_once(from, peer, request);
+    } else if (strcmp(op, "once") == 0) {
+        sm_control_reply(peer, sm_control_error(SM_BUSY, "the state directory is held by another "
+                                                         "`run --once` that has not ended"));
     } else if (strcmp(op, "status") == 0) {
         tell_status(from, peer);
     } else {

@@ -1,7 +1,8 @@
 """run --once: exit codes, selection, dry run, JSON, parameters of -p."""
 import json
+import subprocess
 
-from harness import project, report, run_all, simple
+from harness import BINARY, clean_env, project, report, run_all, simple, wait_for
 
 
 def test_exit_codes():
@@ -157,6 +158,23 @@ def test_instances():
         assert logs["a.run@shop"] == "s" and logs["a.run@blog"] == "b", logs
         keys = {i["ref_key"] for i in p.run("list", "--json").json()}
         assert len(keys) == len(p.run("list", "--json").json())
+
+
+def test_two_at_the_same_time():
+    """a second run --once waits for the first one, at most --wait; both run everything"""
+    with project() as p:
+        p.script("a.lua", simple('  require "selfmon.time".sleep(2)'))
+        command = [BINARY, "run", "--once", "inspections/"]
+        with subprocess.Popen(command, cwd=p.dir, env=clean_env(), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as first:
+            assert any("loaded" in line for line in first.stdout)
+            wait_for(lambda: "another `run --once`" in p.once("--wait", "0.1").err, "the first one running")
+            done = p.once("--wait", "0.1")
+            assert done.code == 1 and "another `run --once`" in done.err, done
+            assert p.once().code == 0
+            first.communicate()
+            assert first.returncode == 0
+        assert len(p.runs()) == 2, p.runs()
 
 
 run_all(globals())
