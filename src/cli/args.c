@@ -118,6 +118,8 @@ static sm_rc set_value(sm_args *out, const struct option *o, const char *value, 
     char *end = NULL;
     switch (o->kind) {
     case TEXT:
+        if (!*value)
+            return sm_err_set(err, SM_INVALID, "%s: a value is missing", o->name);
         *(const char **)field = value;
         return SM_OK;
     case SECONDS:

@@ -28,8 +28,8 @@ static const json_t *find_row(const json_t *rows, const char *id, sm_err *err) {
     }
     if (!found)
         sm_err_set(err, SM_NOT_FOUND,
-                   "%s is not registered here%s; an inspection is registered when it is loaded by "
-                   "`selfmon-lua run`",
+                   "%s is not registered here%s (an inspection is registered when it is loaded by "
+                   "`selfmon-lua run`)",
                    id, sm_str_hint(id, ids, n, hint, sizeof hint));
     free(ids);
     return found;

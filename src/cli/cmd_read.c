@@ -22,6 +22,27 @@ static sm_rc since(const char *text, int64_t *ns, sm_err *err) {
     return SM_OK;
 }
 
+/* --status: of an event, or the outcome of a run. */
+static int check_status(const char *name, const char *status) {
+    static const char *const statuses[] = {"info", "ok", "warning", "error", "critical"};
+    static const char *const outcomes[] = {"ok",         "failed",       "timeout", "limit",
+                                           "disabled",   "skipped",      "missed",  "cancelled",
+                                           "bad_params", "unregistered", "crashed"};
+    bool runs = strcmp(name, "runs") == 0;
+    const char *const *known = runs ? outcomes : statuses;
+    size_t n = runs ? SM_ARRAY_LEN(outcomes) : SM_ARRAY_LEN(statuses);
+    char text[512], hint[128];
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(known[i], status) == 0)
+            return SM_EXIT_OK;
+    int at = snprintf(text, sizeof text, "--status: expected one of ");
+    for (size_t i = 0; i < n; i++)
+        at += snprintf(text + at, sizeof text - (size_t)at, "%s%s", i ? ", " : "", known[i]);
+    snprintf(text + at, sizeof text - (size_t)at, "; got %.40s%s", status,
+             sm_str_hint(status, known, n, hint, sizeof hint));
+    return sm_cli_fail(SM_EXIT_USAGE, text);
+}
+
 /* Reads rows by name; a missing store is an empty one. 0 or an exit code. */
 static int read_rows(const sm_args *a, const char *name, json_t **rows) {
     sm_config *config = NULL;
@@ -33,7 +54,9 @@ static int read_rows(const sm_args *a, const char *name, json_t **rows) {
         return sm_cli_fail(SM_EXIT_USAGE, "an inspection is given twice: as argument and by --id");
     if (a->since && since(a->since, &from, &err) != SM_OK)
         return sm_cli_fail(SM_EXIT_USAGE, err.msg);
-    int code = sm_cli_config(a, false, &config);
+    int code = a->status ? check_status(name, a->status) : SM_EXIT_OK;
+    if (code == SM_EXIT_OK)
+        code = sm_cli_config(a, false, &config);
     if (code != SM_EXIT_OK)
         return code;
     const char *id = a->id ? a->id : a->n_rest > 0 ? a->rest[0] : NULL;

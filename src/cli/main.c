@@ -60,6 +60,13 @@ static int test_command(int argc, char **argv) {
     return code;
 }
 
+/* Output that did not arrive is a failure, also for a caller who only looks at the exit code. */
+static int written(int code) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == SM_EXIT_OK)
+        return sm_cli_fail(SM_EXIT_FAIL, "standard output: it could not be written");
+    return code;
+}
+
 static int dispatch(const char *self, int argc, char **argv) {
     const char *command = argv[1];
     if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||
@@ -89,6 +96,8 @@ static int dispatch(const char *self, int argc, char **argv) {
             code = sm_help_print(stdout, command) ? SM_EXIT_OK : SM_EXIT_FAIL;
         else
             code = commands[i].run(&args);
+        if (strcmp(command, "run") != 0 || args.once || args.dry)
+            code = written(code); /* a daemon drops what its reader does not take */
         sm_args_fini(&args);
         return code;
     }

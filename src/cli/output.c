@@ -9,8 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { SENTENCE_MAX = 4000 };
+
 int sm_cli_fail(int code, const char *sentence) {
-    fprintf(stderr, "selfmon-lua: %s\n", sentence);
+    char *shown = sm_str_printable(sentence, strlen(sentence), SENTENCE_MAX);
+    fprintf(stderr, "selfmon-lua: %s\n", shown);
+    free(shown);
     return code;
 }
 

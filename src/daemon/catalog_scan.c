@@ -48,6 +48,8 @@ static void read_file(sm_catalog *c, sm_catfile *f, int root, const sm_fsx_entry
             f->seen = false; /* removed since the walk */
             return;
         }
+        if (err.code == SM_LIMIT)
+            sm_err_set(&err, SM_LIMIT, "the file is longer than %d bytes", SM_CATALOG_TEXT);
         sm_err_wrap(&err, "%s/%s", c->cfg->display, e->rel);
         sm_blob_unref(f->disk);
         f->disk = NULL;

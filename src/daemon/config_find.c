@@ -124,6 +124,11 @@ sm_rc sm_conf_find_root(sm_conf *c, bool need_root, sm_err *err) {
     if (path && !sm_fsx_exists(path))
         return need_root ? sm_err_set(err, SM_NOT_FOUND, "%s: no such file or directory", path)
                          : SM_OK;
+    if (path && !sm_fsx_is_dir(path) && !sm_str_ends(path, ".lua"))
+        return need_root
+                   ? sm_err_set(err, SM_NOT_FOUND,
+                                "%s: expected a directory, or a script that ends in .lua", path)
+                   : SM_OK;
     if (c->made->file)
         return root_of_file(c, need_root, err);
     if (path) {

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DOC_MAX = 256 << 10 }; /* as in daemon/spec.c */
+
 typedef struct field field;
 struct field {
     const char *key;
@@ -171,11 +173,19 @@ static sm_rc check_doc(const field *f, const sm_val *v, json_t *spec, sm_err *er
         return sm_monitor_expected(v, f->key, "a text", err);
     if (v && !sm_utf8_valid(v->u.s.p, v->u.s.n))
         return sm_err_set(err, SM_INVALID, "monitor: doc: expected UTF-8 text");
+    if (v && memchr(v->u.s.p, 0, v->u.s.n))
+        return sm_err_set(err, SM_INVALID,
+                          "monitor: doc: expected text, got the control byte 0x00");
     size_t n = 0;
     char *clean = v ? sm_text_clean(v->u.s.p, v->u.s.n, &n) : sm_strdup("");
-    json_object_set_new(spec, f->key, json_stringn(clean, n));
+    sm_rc rc = SM_OK;
+    if (n > DOC_MAX)
+        rc = sm_err_set(err, SM_INVALID, "monitor: doc: expected at most %d bytes, got %zu",
+                        DOC_MAX, n);
+    else
+        json_object_set_new(spec, f->key, json_stringn(clean, n));
     free(clean);
-    return SM_OK;
+    return rc;
 }
 
 static sm_rc check_text(const field *f, const sm_val *v, json_t *spec, sm_err *err) {

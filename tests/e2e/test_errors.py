@@ -4,7 +4,7 @@ import pathlib
 import subprocess
 import tempfile
 
-from harness import project, report, run_all, simple, wait_for
+from harness import BINARY, clean_env, project, report, run_all, simple, wait_for
 
 HEAD = 'monitor{ title = "x" }\n'
 
@@ -36,6 +36,12 @@ LOAD_ERRORS = [
      'function run() end', ["inspections/bad.lua:1:", "Europe/Berlni"]),
     ("a timeout out of range", 'monitor{ title = "x", timeout = 0 }\nfunction run() end',
      ["inspections/bad.lua:1:", "timeout", "3600"]),
+    ("a doc with a NUL", 'monitor{ title = "x", doc = "a\\0b" }\nfunction run() end',
+     ["inspections/bad.lua:1:", "doc", "control byte 0x00"]),
+    ("a doc that is too long", 'monitor{ title = "x", doc = ("x"):rep(300000) }\nfunction run() end',
+     ["inspections/bad.lua:1:", "doc", "262144 bytes"]),
+    ("a file that is too long", HEAD + 'function run() end --' + "x" * (1 << 20),
+     ["inspections/bad.lua: the file is longer than 1048576 bytes"]),
     ("bytecode", "\x1bLua", ["inspections/bad.lua", "not a text"]),
     ("an endless main chunk", HEAD + 'function run() end\nwhile true do end',
      ["inspections/bad.lua", "CPU"]),
@@ -193,6 +199,11 @@ def test_usage_errors():
             (["next", "0 0 * * *", "--tz", "Nowhere/Land"], ["Nowhere/Land"]),
             (["key", "../x.run"], ["../x.run"]),
             (["local", "st", "a.run"], ["set"]),
+            (["events", "--status", "crit"], ["--status", "critical", "crit"]),
+            (["runs", "--status", "failled"], ["--status", 'did you mean "failed"']),
+            (["run", "--once", "--state-dir", "", "inspections/"], ["--state-dir", "missing"]),
+            (["run", "--once", "/etc/passwd"], ["/etc/passwd", ".lua"]),
+            (["run", "--once", "no\x1b[31m\nwhere"], ["no\\x1b[31m\\nwhere"]),
         ]:
             done = p.run(*args)
             assert done.code == 64, (args, done)
@@ -285,6 +296,17 @@ def test_readers_without_a_store():
             assert done.code == 0 and done.json() == [], done
         assert p.run("list", "--json").json() == []
         assert not (p.dir / ".selfmon").exists()
+
+
+def test_output_that_cannot_be_written():
+    """a full disk behind standard output is an exit code of its own, not a short document"""
+    with project() as p:
+        p.script("a.lua", simple())
+        for command in ("list", "events"):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([BINARY, command, "--json"], cwd=p.dir, stdout=full, text=True,
+                                      stderr=subprocess.PIPE, env=clean_env())
+            assert done.returncode == 1 and "standard output" in done.stderr, done
 
 
 run_all(globals())
