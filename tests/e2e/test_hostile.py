@@ -97,8 +97,9 @@ def test_daemon_survives_and_replaces_workers():
         d = p.daemon()
         wait_for(lambda: len([r for r in p.runs("--id", "hang.run") if r["outcome"] == "timeout"]) >= 2,
                  "two timeouts", 30)
-        ticks = [r for r in p.runs("--id", "tick.run")]
-        assert len(ticks) >= 4 and {r["outcome"] for r in ticks if r["outcome"]} == {"ok"}, ticks
+        ticks = wait_for(lambda: (lambda seen: seen if len(seen) >= 4 else None)(p.runs("--id", "tick.run")),
+                         "four ticks")
+        assert {r["outcome"] for r in ticks if r["outcome"]} == {"ok"}, ticks
         assert d.process.poll() is None
         wait_for(lambda: len(workers_of(d.pid)) <= 4, "dead workers are gone")
         assert d.stop() == 0, d.err
