@@ -99,10 +99,11 @@ static void on_timer(uv_timer_t *timer) {
     sm_remote_serve(timer->data);
 }
 
+/* There is one timer: what waits for the next turn of the loop must not wait for the budget. */
 static void wake_at(sm_remote *r, int64_t at_ns, int64_t now_ns) {
     if (r->closed || at_ns == INT64_MAX)
         return;
-    int64_t ms = at_ns > now_ns ? (at_ns - now_ns) / SM_NS_PER_MS + 1 : 0;
+    int64_t ms = at_ns > now_ns && !r->late ? (at_ns - now_ns) / SM_NS_PER_MS + 1 : 0;
     uv_timer_start(&r->timer, on_timer, (uint64_t)ms, 0);
 }
 

@@ -117,13 +117,22 @@ static int take_page(sm_remote_listing *l, const json_t *content) {
     return (int)json_array_size(data);
 }
 
+/* Only keys that were asked for: a workspace may hold many others. */
 static void remember_keys(sm_remote_listing *l) {
-    sm_map *known = &l->remote->known;
+    sm_map *known = &l->remote->known, shown;
     size_t i;
     json_t *one;
-    json_array_foreach(l->keys, i, one) sm_map_del(known, json_string_value(one));
+    sm_map_init(&shown);
     json_array_foreach(l->items, i, one)
-        sm_map_put(known, sm_json_str(one, "refKey", ""), l->remote);
+        sm_map_put(&shown, sm_json_str(one, "refKey", ""), l->remote);
+    json_array_foreach(l->keys, i, one) {
+        const char *key = json_string_value(one);
+        if (sm_map_get(&shown, key))
+            sm_map_put(known, key, l->remote);
+        else
+            sm_map_del(known, key);
+    }
+    sm_map_fini(&shown);
 }
 
 void sm_remote_list_done(void *listing, sm_openapi_answer *a) {
@@ -142,7 +151,8 @@ void sm_remote_list_done(void *listing, sm_openapi_answer *a) {
         return;
     }
     int64_t total = sm_json_int(a->page, "totalCount", -1);
-    bool more = n >= PAGE && (total < 0 || total > (int64_t)l->page * PAGE);
+    /* A longer page comes from a platform that does not page: it is all there is. */
+    bool more = n == PAGE && (total < 0 || total > (int64_t)l->page * PAGE);
     if (more && l->page < PAGES_MAX) {
         l->page++;
         ask(l);

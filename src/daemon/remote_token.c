@@ -65,7 +65,8 @@ static void asked(void *ctx, sm_openapi_answer *a) {
     bool known = a->kind == SM_OPENAPI_OK && sm_remote_token_take(r, a->content);
     r->token_asked = false;
     r->token_ns = sm_mono_ns();
-    if (a->kind == SM_OPENAPI_OK && !known) {
+    r->token_none = a->kind == SM_OPENAPI_OK && !known; /* an outage is no missing role */
+    if (r->token_none) {
         no_token(a);
         snprintf(r->last_error, sizeof r->last_error, "node %s: %s", r->node, sm_remote_no_token);
     }

@@ -104,6 +104,66 @@ static void test_no_token(void **state) {
     assert_int_equal(stand_count(&w->stand, "/v1/write"), 0);
 }
 
+/* A missing role is remembered, an outage is not taken for one. */
+static void test_role_then_outage(void **state) {
+    world *w = *state;
+    stand_say(&w->stand, "workspace/get", 1, 200, "", "{\"code\":200,\"success\":true}");
+    delivered d = deliver(w, 2);
+    assert_int_equal(verdict_of(&d), SM_HOLD);
+    w->r->token_ns -= 60 * SM_NS_PER_S;
+    stand_say(&w->stand, "workspace/get", 1, 500, "", "{}");
+    d = deliver(w, 2);
+    assert_int_equal(verdict_of(&d), SM_RETRY);
+    d = deliver(w, 2);
+    assert_int_equal(verdict_of(&d), SM_DELIVERED);
+    assert_int_equal(stand_count(&w->stand, "workspace/get"), 3);
+}
+
+static json_t *unfit_event(void) {
+    json_t *events = some_events(1);
+    json_object_del(json_object_get(json_array_get(events, 0), "event"), "event_id");
+    return events;
+}
+
+typedef struct pair {
+    world *world;
+    delivered second;
+    bool begun;
+} pair;
+
+static void on_first(void *ctx, const sm_answer *answer, const char *detail) {
+    pair *p = ctx;
+    (void)answer, (void)detail;
+    const sm_target *t = sm_remote_target(p->world->r);
+    json_t *events = unfit_event();
+    p->begun = true;
+    t->deliver(t->ctx, events, on_delivered, &p->second);
+    json_decref(events);
+}
+
+/* What ends without a request does not wait for the budget that others wait for. */
+static void test_answer_beside_a_spent_budget(void **state) {
+    world *w = *state;
+    pair p = {.world = w};
+    result x;
+    const sm_target *t = sm_remote_target(w->r);
+    settle_store(w);
+    w->r->budget.blocked_ns = sm_mono_ns() + 60 * SM_NS_PER_S;
+    create_start(w, "k1", &x);
+    json_t *events = unfit_event();
+    t->deliver(t->ctx, events, on_first, &p);
+    json_decref(events);
+    int64_t until = sm_mono_ns() + 5 * SM_NS_PER_S;
+    while (p.second.calls == 0 && sm_mono_ns() < until)
+        uv_run(&w->loop, UV_RUN_ONCE);
+    assert_true(p.begun);
+    assert_int_equal(p.second.calls, 1);
+    assert_int_equal(verdict_of(&p.second), SM_REFUSED);
+    assert_int_equal(x.calls, 0);
+    end(w);
+    assert_int_equal(x.calls, 1);
+}
+
 /* Whatever becomes of the question for the token is not the events' fault. */
 static void test_token_question_fails(void **state) {
     world *w = *state;
@@ -245,6 +305,8 @@ int main(void) {
         T(test_write_verdicts),
         T(test_token_is_renewed),
         T(test_no_token),
+        T(test_role_then_outage),
+        T(test_answer_beside_a_spent_budget),
         T(test_token_question_fails),
         T(test_unfit_event),
         T(test_report_event),

@@ -68,6 +68,7 @@ static void test_doctor_findings(void **state) {
         {"no role, said otherwise", "workspace/get", 403, "",
          "{\"code\":403,\"success\":false,\"errorCode\":\"ft.NoPermission\",\"message\":\"m\"}",
          "role", false, false, "Administrator"},
+        {"the limit", "workspace/get", 200, "", LIMIT, "key", false, false, "rate limit"},
         {"a page", "workspace/get", 200, "Content-Type: text/html\r\n", "<html>", "openapi", false,
          false, "HTML"},
         {"a redirect", "workspace/get", 301, "Location: https://console.example/\r\n", "",
@@ -85,6 +86,7 @@ static void test_doctor_findings(void **state) {
         stand_forget(&w->stand);
         stand_say(&w->stand, rows[i].path, -1, rows[i].status, rows[i].headers, rows[i].body);
         w->r->budget.n = 0;
+        w->r->budget.blocked_ns = 0;
         findings f = examine(w, false);
         const json_t *line = line_of(&f, rows[i].check);
         if (!line || sm_json_bool(line, "ok", false) != rows[i].ok ||

@@ -104,6 +104,29 @@ static void test_pages(void **state) {
     assert_int_equal(stand_count(&w->stand, "checker/list"), 2);
 }
 
+/* One that does not page and shows what nobody asked for: one call, and nothing of it stays. */
+static void test_no_pages(void **state) {
+    world *w = *state;
+    json_t *all = json_array();
+    for (int i = 0; i < 5000; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "other%d", i);
+        json_array_append_new(all, json_pack("{s:s, s:s}", "refKey", key, "status", "no number"));
+    }
+    json_array_append_new(all, json_pack("{s:s}", "refKey", "k"));
+    json_array_append_new(all, json_pack("[i]", 5));
+    json_array_append_new(all, json_pack("{s:i}", "refKey", 5));
+    json_t *whole = json_pack("{s:i, s:b, s:{s:o}, s:{s:i}}", "code", 200, "success", 1, "content",
+                              "data", all, "pageInfo", "totalCount", 999999);
+    char *text = sm_json_dump(whole, NULL);
+    stand_say(&w->stand, "checker/list", -1, 200, "", text);
+    expect_ok(list(w, "k,not there"), 5001);
+    assert_int_equal(stand_count(&w->stand, "checker/list"), 1);
+    assert_int_equal(w->r->known.len, 1);
+    json_decref(whole);
+    free(text);
+}
+
 static void test_questions_are_merged(void **state) {
     world *w = *state;
     result x[3];
@@ -343,6 +366,7 @@ int main(void) {
         T(test_registration),
         T(test_answers),
         T(test_pages),
+        T(test_no_pages),
         T(test_questions_are_merged),
         T(test_credentials),
         T(test_bad_key),
