@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIST_MAX = 100 };
+enum { LIST_MAX = 100, FUTILE_MAX = 3 };
+/* A platform may show a creation late; a second one would make a twin. */
+#define SHOWN_WITHIN_NS (600 * SM_NS_PER_S)
 
 typedef struct batch { /* one `list` under way */
     sm_registrar *registrar;
@@ -56,9 +58,10 @@ static void answer(sm_registrar *r, sm_entry *e, const char *error) {
 static void modified(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
     (void)result;
     step *s = ctx;
-    if (rc == SM_OK)
+    if (rc == SM_OK) {
         sm_entry_registered(s->entry, s->entry->payload);
-    else
+        s->entry->futile++;
+    } else
         sm_log(SM_LOG_WARN, "%s: the platform did not take its new title or parameters: %s",
                s->entry->id, err->msg);
     sm_entry_keep(s->registrar, s->entry);
@@ -85,6 +88,7 @@ static void created(void *ctx, sm_rc rc, const sm_err *err, const json_t *result
     if (rc == SM_OK || rc == SM_EXISTS) {
         /* create's answer is not documented to carry the UUID: list again. */
         e->created = true;
+        e->created_ns = rc == SM_OK ? sm_mono_ns() : 0;
         sm_log(SM_LOG_DEBUG, "%s: registered on %s", e->id, s->registrar->target->node);
         ask(s->registrar, e);
     } else {
@@ -140,6 +144,27 @@ static void may_create(void *ctx, const char *refused) {
     free(s);
 }
 
+/* Was a creation accepted not long ago? */
+static bool awaited(const sm_entry *e) {
+    return e->created_ns > 0 && sm_mono_ns() - e->created_ns < SHOWN_WITHIN_NS;
+}
+
+/* One that shows another text however often it is modified is left as it is: each try costs a call.
+ */
+static void weigh(sm_entry *e) {
+    if (e->registered) {
+        e->futile = 0;
+    } else if (e->futile >= FUTILE_MAX) {
+        if (e->futile == FUTILE_MAX)
+            sm_log(SM_LOG_WARN,
+                   "%s: the platform took its title and parameters %d times and still shows "
+                   "others; they are left as they are until the script changes",
+                   e->id, FUTILE_MAX);
+        e->futile = FUTILE_MAX + 1;
+        sm_entry_registered(e, e->payload);
+    }
+}
+
 static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) {
     batch *b = ctx;
     sm_registrar *r = b->registrar;
@@ -151,7 +176,7 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
         step *s;
         if (rc != SM_OK) {
             answer(r, e, err->msg);
-        } else if (!item && e->created) {
+        } else if (!item && (e->created || awaited(e))) {
             answer(r, e, "the platform took the registration but does not show it");
         } else if (!item) {
             s = sm_calloc(1, sizeof *s);
@@ -163,6 +188,7 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
         } else {
             sm_entry_take(e, item);
             warn_twins(e, items);
+            weigh(e);
             if (!e->registered) {
                 s = sm_calloc(1, sizeof *s);
                 *s = (step){r, e};
@@ -266,6 +292,11 @@ static void want(sm_registrar *r, sm_entry *e, sm_waiter *w) {
     }
     if (e->ref_key && strcmp(e->ref_key, p->ref_key) != 0)
         sm_entry_forget(e);
+    if (e->payload && !json_equal(e->payload, payload)) {
+        e->futile = 0; /* what the platform did with another text says nothing about this one */
+        if (strcmp(sm_json_str(e->payload, "refKey", ""), p->ref_key) != 0)
+            e->created_ns = 0;
+    }
     json_decref(e->payload);
     e->payload = payload;
     e->inspection = sm_inspection_ref(p);

@@ -50,6 +50,7 @@ void sm_entry_forget(sm_entry *e) {
     e->known = false;
     e->status = 0;
     e->seen_ns = 0;
+    e->created_ns = 0;
 }
 
 void sm_entry_free(sm_entry *e) {
@@ -111,6 +112,7 @@ void sm_entry_take(sm_entry *e, const json_t *item) {
     e->ref_key = ref_key;
     e->status = (int)sm_json_int(item, "status", 0);
     e->known = true;
+    e->created_ns = 0;
     e->seen_ns = sm_wall_ns();
     sm_entry_registered(e, sm_checker_differs(e->payload, item) ? NULL : e->payload);
 }

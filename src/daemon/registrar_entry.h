@@ -23,12 +23,14 @@ typedef struct sm_entry {  /* one inspection, by function id */
     int status;
     char *uuid, *ref_key;
     json_t *params;
-    int64_t seen_ns; /* wall */
-    bool twins;      /* several objects there have its key; told once */
-    bool asking;     /* in `wanted` or under way */
-    bool fresh;      /* memory answers this question */
-    bool sent;       /* its list is under way, or more */
-    bool created;    /* create was sent for this question: a second one would go round for ever */
+    int64_t seen_ns;    /* wall */
+    bool twins;         /* several objects there have its key; told once */
+    bool asking;        /* in `wanted` or under way */
+    bool fresh;         /* memory answers this question */
+    bool sent;          /* its list is under way, or more */
+    int64_t created_ns; /* monotonic: a create was accepted and not shown since; 0: none */
+    unsigned futile;    /* modifications that were accepted and not shown, one after the other */
+    bool created; /* create was sent for this question: a second one would go round for ever */
     sm_waiter *waiters; /* of this question, in order */
     sm_waiter *later;   /* of the next one */
 } sm_entry;

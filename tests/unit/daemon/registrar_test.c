@@ -23,6 +23,7 @@ typedef struct fake { /* the platform */
     int most_keys;
     sm_rc list_rc, create_rc, modify_rc; /* SM_OK: does as asked */
     bool hide;                           /* takes a create and does not show it */
+    bool stubborn;                       /* takes a modification and shows the former text */
     bool mute;                           /* keeps its answers until it is false again */
     char first_key[64];
     answering *queue;
@@ -100,7 +101,7 @@ static void fake_modify(void *ctx, const char *ref_key, const json_t *payload, s
     fake *f = ctx;
     f->modifies++;
     json_t *item = json_object_get(f->items, ref_key);
-    if (f->modify_rc == SM_OK && item) {
+    if (f->modify_rc == SM_OK && item && !f->stubborn) {
         json_t *script = json_object_get(item, "jsonScript");
         json_object_set(script, "title", json_object_get(payload, "title"));
         json_object_set(script, "refFuncInfo", json_object_get(payload, "refFuncInfo"));
@@ -286,6 +287,64 @@ static void test_life(void **state) {
     assert_true(h.known); /* the last known one */
     sm_inspection_unref(p);
     sm_inspection_unref(q);
+    end(&b);
+}
+
+/* What the platform shows late is not created a second time. */
+static void test_shown_late(void **state) {
+    (void)state;
+    bench b;
+    heard h;
+    begin(&b, 0);
+    sm_inspection *p = room_inspection("demo/a.run", NULL);
+    b.f.hide = true;
+    for (int i = 0; i < 3; i++) {
+        ask_wait(&b, p, true, &h);
+        assert_false(h.known);
+        assert_string_equal(h.error, "the platform took the registration but does not show it");
+        assert_int_equal(b.f.creates, 1);
+    }
+    /* It comes at last; deleted by a person afterwards, it is made again at once. */
+    b.f.hide = false;
+    json_t *payload = sm_checker_payload(p->id, p->ref_key, "A title", "", "general", NULL);
+    json_object_set_new(b.f.items, p->ref_key, item_of(&b.f, payload));
+    json_decref(payload);
+    ask_wait(&b, p, true, &h);
+    assert_true(h.known);
+    json_object_clear(b.f.items);
+    ask_wait(&b, p, true, &h);
+    assert_true(h.known);
+    assert_int_equal(b.f.creates, 2);
+    sm_inspection_unref(p);
+    end(&b);
+}
+
+/* A platform that never shows what it took is not asked for ever to change it. */
+static void test_stubborn(void **state) {
+    (void)state;
+    bench b;
+    heard h;
+    begin(&b, 0);
+    sm_inspection *p = room_inspection("demo/a.run", NULL);
+    sm_inspection *q = room_inspection("demo/a.run", "{'title':'Another'}");
+    sm_inspection *s = room_inspection("demo/a.run", "{'title':'A third'}");
+    ask_wait(&b, p, true, &h);
+    b.f.stubborn = true;
+    for (int i = 0; i < 8; i++) {
+        ask_wait(&b, q, true, &h);
+        assert_true(h.known);
+        assert_true(h.error[0] == '\0');
+    }
+    assert_int_equal(b.f.modifies, 3);
+    /* Another text is tried anew, and taken. */
+    b.f.stubborn = false;
+    ask_wait(&b, s, true, &h);
+    assert_int_equal(b.f.modifies, 4);
+    assert_string_equal(sm_json_str(json_object_get(item(&b, p->id), "jsonScript"), "title", ""),
+                        "A third");
+    sm_inspection_unref(p);
+    sm_inspection_unref(q);
+    sm_inspection_unref(s);
     end(&b);
 }
 
@@ -488,6 +547,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_250_in_one_turn),
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_shown_late),
+        cmocka_unit_test(test_stubborn),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_joined),
         cmocka_unit_test(test_outage),
