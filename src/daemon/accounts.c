@@ -96,8 +96,10 @@ static char *proxy_of(const json_t *conf, const sm_node *node) {
     return sm_strdup(env);
 }
 
-/* node: a name or {openapi, openway}; already checked by the configuration, not for scripts. */
-static sm_rc find_node(const json_t *node, bool insecure, sm_node *out, sm_err *err) {
+sm_rc sm_accounts_node(const json_t *node, bool insecure, sm_node *out, sm_err *err) {
+    memset(out, 0, sizeof *out);
+    if (json_is_string(node) && strcmp(json_string_value(node), "local") == 0)
+        return SM_OK;
     if (json_is_object(node))
         return sm_node_pair(sm_json_str(node, "openapi", NULL), sm_json_str(node, "openway", NULL),
                             insecure, out, err);
@@ -147,16 +149,14 @@ static sm_rc add(sm_accounts *all, const char *name, const json_t *conf, const j
     a->name = sm_strdup(name);
     a->script_id = script_id;
     a->script_key = script_key;
-    if (json_is_string(node) && strcmp(json_string_value(node), "local") == 0) {
+    rc = sm_accounts_node(node, sm_json_bool(conf, "insecure", false), &a->node, err);
+    if (rc != SM_OK) {
+        sm_err_wrap(err, "account %s", name);
+    } else if (!a->node.name) {
         a->local = all->store ? sm_local_new(all->store) : NULL;
     } else {
-        rc = find_node(node, sm_json_bool(conf, "insecure", false), &a->node, err);
-        if (rc != SM_OK)
-            sm_err_wrap(err, "account %s", name);
-        else {
-            a->proxy = proxy_of(conf, &a->node);
-            rc = make_remote(all, a, conf, err);
-        }
+        a->proxy = proxy_of(conf, &a->node);
+        rc = make_remote(all, a, conf, err);
     }
     if (rc != SM_OK) {
         account_free(a);
@@ -178,11 +178,18 @@ static account *find(const sm_accounts *a, const char *name) {
 }
 
 sm_rc sm_accounts_learn(sm_accounts *a, const sm_inspection *inspection, sm_err *err) {
-    if (!inspection->api_key || find(a, inspection->account))
+    account *one = find(a, inspection->account);
+    if (!inspection->api_key || (one && !one->script_key))
         return SM_OK;
     const char *id = sm_json_str(inspection->spec, "api_key_id", "");
     size_t n;
     const char *bytes = sm_secret_bytes(inspection->api_key, &n);
+    if (one) { /* the name holds node and Key ID: only the key can be another */
+        sm_secret *former = one->script_key;
+        one->script_key = sm_secret_new(bytes, n);
+        sm_secret_free(former);
+        return SM_OK;
+    }
     const json_t *conf = json_object_get(a->config->accounts, "default");
     return add(a, inspection->account, conf, json_object_get(inspection->spec, "node"),
                *id ? sm_secret_new(id, strlen(id)) : NULL, sm_secret_new(bytes, n), err);

@@ -10,8 +10,11 @@ typedef struct sm_accounts sm_accounts;
  * when config->local. SM_INVALID: an account whose node or keys do not fit. */
 sm_rc sm_accounts_open(uv_loop_t *loop, sm_http *http, sm_store *store, const sm_config *config,
                        sm_accounts **out, sm_err *err);
+/* node: a name, {openapi, openway}, or NULL for the default one; out->name NULL: the embedded
+ * platform. SM_INVALID: it does not fit. */
+sm_rc sm_accounts_node(const json_t *node, bool insecure, sm_node *out, sm_err *err);
 /* Makes the account of an inspection that has its key in the script (its `account` is
- * `script-…`), if there is none yet; nothing for others. */
+ * `script-…`), if there is none yet, or gives it the script's key; nothing for others. */
 sm_rc sm_accounts_learn(sm_accounts *a, const sm_inspection *inspection, sm_err *err);
 size_t sm_accounts_count(const sm_accounts *a);
 const char *sm_accounts_name(const sm_accounts *a, size_t i);

@@ -16,6 +16,8 @@ struct sm_desks {
     sm_accounts *accounts;
     double max_age_s;
     bool guarded;
+    sm_target nowhere; /* of accounts that do not exist: it is never asked */
+    sm_registrar *refuser;
     desk *list;
     size_t n;
 };
@@ -61,6 +63,9 @@ static bool add_missing(sm_desks *d) {
 sm_desks *sm_desks_new(uv_loop_t *loop, sm_store *store, sm_accounts *accounts, double max_age_s) {
     sm_desks *d = sm_calloc(1, sizeof *d);
     *d = (sm_desks){.loop = loop, .store = store, .accounts = accounts, .max_age_s = max_age_s};
+    d->nowhere = (sm_target){.node = "local", .account = ""};
+    d->refuser = sm_registrar_new(loop, store, &d->nowhere, 0);
+    sm_registrar_stop(d->refuser, "its account could not be opened, the log says why");
     add_missing(d);
     return d;
 }
@@ -85,14 +90,10 @@ void sm_desks_load(sm_desks *d, void (*ready)(void *ctx), void *ctx) {
 
 sm_registrar *sm_desks_registrar(void *desks, const char *account) {
     sm_desks *d = desks;
-    sm_registrar *found = d->list[0].registrar;
-    for (size_t i = 0; i < d->n; i++) {
+    for (size_t i = 0; i < d->n; i++)
         if (strcmp(d->list[i].account, account) == 0)
             return d->list[i].registrar;
-        if (strcmp(d->list[i].account, "default") == 0)
-            found = d->list[i].registrar;
-    }
-    return found;
+    return d->refuser; /* never another account's: that is somebody else's workspace */
 }
 
 const char *sm_desks_node(void *desks, const char *account) {
@@ -145,6 +146,8 @@ void sm_desks_stop(sm_desks *d, const char *why) {
 }
 
 void sm_desks_close(sm_desks *d) {
+    if (d)
+        sm_registrar_close(d->refuser);
     for (size_t i = 0; d && i < d->n; i++) {
         sm_pump_close(d->list[i].pump);
         sm_registrar_close(d->list[i].registrar);
@@ -158,6 +161,7 @@ void sm_desks_free(sm_desks *d) {
         sm_pump_free(d->list[i].pump);
         sm_registrar_free(d->list[i].registrar);
     }
+    sm_registrar_free(d->refuser);
     free(d->list);
     free(d);
 }

@@ -14,7 +14,7 @@ sm_desks *sm_desks_new(uv_loop_t *loop, sm_store *store, sm_accounts *accounts, 
 void sm_desks_extend(sm_desks *d);
 /* ready(ctx) once, when every registrar that exists now has its last known views. */
 void sm_desks_load(sm_desks *d, void (*ready)(void *ctx), void *ctx);
-/* The registrar of an account; that of the default account for an unknown name. For
+/* The registrar of an account; for an unknown name one that registers nothing and says so. For
  * sm_runner_options. */
 sm_registrar *sm_desks_registrar(void *desks, const char *account);
 /* Name of the node an account talks to. For sm_runner_options. */

@@ -9,6 +9,7 @@
 #include "base/fsx.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "daemon/accounts.h"
 #include "platform/assoc.h"
 #include <math.h>
 #include <stdio.h>
@@ -46,12 +47,24 @@ static char *script_account(const sm_inspection *p) {
     return sm_asprintf("script-%.12s", digits);
 }
 
+/* The node that a script brings with its key: what does not fit must not run anywhere else. */
+static sm_rc check_own_node(const making *m, const sm_inspection *p, sm_err *err) {
+    const json_t *conf = json_object_get(m->cfg->accounts, "default");
+    sm_node node;
+    sm_rc rc = sm_accounts_node(json_object_get(p->spec, "node"),
+                                sm_json_bool(conf, "insecure", false), &node, err);
+    if (rc != SM_OK)
+        return sm_err_wrap(err, "node");
+    sm_node_fini(&node);
+    return SM_OK;
+}
+
 static sm_rc set_account(making *m, sm_inspection *p, sm_err *err) {
     const char *account = sm_json_str(m->spec, "account", "default");
     const char *own = sm_json_str(m->setup, "account", NULL);
     if (p->api_key && !own) {
         p->account = script_account(p);
-        return SM_OK;
+        return check_own_node(m, p, err);
     }
     if (own) {
         account = own;

@@ -162,6 +162,36 @@ def test_two_accounts_in_one_daemon():
             p.close()
 
 
+def test_unfit_node_in_the_script():
+    """a script whose own node does not fit does not load; nothing of it reaches the default account's workspace"""
+    for node, word in (("'us1'", "truewatch/us1"), ("'nowhere'", "nowhere"),
+                       ("{ openapi = 'http://192.0.2.1:1', openway = 'http://192.0.2.1:1' }", "https")):
+        with shop() as (p, platform):
+            p.script("a.lua", script(report("mine"), api_key_id="'wsak_of_another'", api_key="'sk_of_another_key'",
+                                     node=node))
+            done = p.once("--json")
+            assert done.code != 0 and word in done.out, done
+            assert not platform.checkers.rows and not platform.events and not p.events()
+
+
+def test_another_key_in_the_script():
+    """a script that is saved with another key of its own: the daemon goes on with that one"""
+    with Platform() as platform:
+        p = RemoteProject({})
+        try:
+            (p.dir / "selfmon.conf.lua").write_text(f"return {{ accounts = {{ default = {{ {RATE} }} }} }}")
+            address = f"{{ openapi = '{platform.url('openapi')}', openway = '{platform.url('openway')}' }}"
+            text = script(report("mine"), api_key="'KEY'", node=address, schedule="'@every 1s'")
+            p.script("a.lua", text.replace("KEY", "sk_that_is_no_key_there"))
+            d = p.daemon("--node", "local", "inspections/")
+            wait_for(lambda: "InvalidAPIKey" in json.dumps(p.runs()), "the refused key")
+            p.script("a.lua", text.replace("KEY", platform.key_id))
+            wait_for(lambda: platform.events, "an event with the new key", 40)
+            assert d.stop() == 0, d.err
+        finally:
+            p.close()
+
+
 def test_credentials_in_the_script():
     """node and key in the script, as the original has it"""
     with Platform() as platform:
