@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SECRET_MAX = 64 << 10, ARGS_MAX = 32, COMMAND_S = 10, AGAIN_S = 300 };
+enum { SECRET_MAX = 64 << 10, ARGS_MAX = 32, COMMAND_S = 10, AGAIN_S = 300, REAP_MS = 5 };
 
 extern char **environ;
 
@@ -55,9 +55,8 @@ static sm_rc read_file(sm_secretsrc *s, sm_secret **out, sm_err *err) {
     return rc;
 }
 
-/* Reads fd to its end within the time of a command. */
-static sm_rc read_output(int fd, char *text, size_t cap, size_t *n, sm_err *err) {
-    int64_t until = sm_mono_ns() + COMMAND_S * SM_NS_PER_S;
+/* Reads fd to its end. */
+static sm_rc read_output(int fd, int64_t until, char *text, size_t cap, size_t *n, sm_err *err) {
     *n = 0;
     for (;;) {
         int64_t left = (until - sm_mono_ns()) / SM_NS_PER_MS;
@@ -75,11 +74,30 @@ static sm_rc read_output(int fd, char *text, size_t cap, size_t *n, sm_err *err)
     }
 }
 
+/* Reaps pid; one that closed its output and stays is not waited for without end. */
+static sm_rc reap(pid_t pid, int64_t until, int *status, sm_err *err) {
+    sm_rc rc = SM_OK;
+    int flags = WNOHANG;
+    for (;;) {
+        pid_t got = waitpid(pid, status, flags);
+        if (got == pid || (got < 0 && errno != EINTR))
+            return rc;
+        if (got == 0 && sm_mono_ns() > until) {
+            rc = sm_err_set(err, SM_TIMEOUT, "it did not end within %d s", COMMAND_S);
+            kill(-pid, SIGKILL);
+            flags = 0;
+        } else if (got == 0) {
+            poll(NULL, 0, REAP_MS);
+        }
+    }
+}
+
 static sm_rc run_command(const sm_secretsrc *s, sm_secret **out, sm_err *err) {
     int pipes[2] = {-1, -1}, status = 0;
     char *text = sm_malloc(SECRET_MAX);
     size_t n = 0;
     pid_t pid = -1;
+    int64_t until = sm_mono_ns() + COMMAND_S * SM_NS_PER_S;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sm_err why = SM_ERR_INIT;
@@ -102,11 +120,11 @@ static sm_rc run_command(const sm_secretsrc *s, sm_secret **out, sm_err *err) {
         rc = sm_err_sys(&why, failed, "it cannot be started");
         goto out;
     }
-    rc = read_output(pipes[0], text, SECRET_MAX, &n, &why);
+    rc = read_output(pipes[0], until, text, SECRET_MAX, &n, &why);
     if (rc != SM_OK)
         kill(-pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+    sm_rc ended = reap(pid, until, &status, rc == SM_OK ? &why : NULL);
+    rc = rc == SM_OK ? ended : rc;
     if (rc == SM_OK && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
         rc = sm_err_set(&why, SM_INVALID, "it failed (exit code %d)",
                         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));

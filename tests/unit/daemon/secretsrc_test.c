@@ -106,6 +106,11 @@ static void test_command(void **state) {
     is(s, "printed by me");
     is(s, "printed by me");
     sm_secretsrc_close(s);
+    /* Its output ends before it does, and its exit code still counts. */
+    s = open_source(*state,
+                    "{\"command\":[\"/bin/sh\",\"-c\",\"echo early; exec >&-; sleep 0.05\"]}");
+    is(s, "early");
+    sm_secretsrc_close(s);
 }
 
 static void test_refused(void **state) {
