@@ -252,6 +252,8 @@ static int run_once(show *s, const sm_app_options *options) {
         rc = once_remote(s, options->select, &result, &err);
         if (rc == SM_NOT_FOUND)
             rc = sm_app_run(options, &result, &err);
+        else if (rc == SM_CLOSED && json_array_size(s->summary) == 0)
+            rc = SM_BUSY; /* it ended while it was asked, and had run nothing for us */
     }
     int code = rc == SM_OK ? sum_up(s, result)
                            : sm_cli_fail(rc == SM_INVALID ? SM_EXIT_USAGE : SM_EXIT_FAIL, err.msg);
