@@ -4,7 +4,14 @@
 #include "base/err.h"
 #include <stdbool.h>
 
-typedef enum sm_level { SM_LOG_DEBUG, SM_LOG_INFO, SM_LOG_WARN, SM_LOG_ERROR } sm_level;
+/* SM_LOG_NONE is for sm_log_setup: nothing is logged. */
+typedef enum sm_level {
+    SM_LOG_DEBUG,
+    SM_LOG_INFO,
+    SM_LOG_WARN,
+    SM_LOG_ERROR,
+    SM_LOG_NONE
+} sm_level;
 
 /* Called once by main, before threads. json: one JSON object a line ("time","level","msg"). */
 void sm_log_setup(sm_level min, bool json, bool color);

@@ -2,6 +2,7 @@
  * wrong or unwise in them. Each rule has an id; `-- selfmon: ignore SM010` in a script silences it.
  */
 #include "cli/cli.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "daemon/app.h"
 #include <stdlib.h>
@@ -85,10 +86,10 @@ int sm_cmd_lint(const sm_args *given) {
     json_t *one;
     if (args.n_rest > 0)
         args.flags.path = args.rest[0];
-    args.quiet = true; /* the findings say what the log would */
     int code = sm_cli_config(&args, true, &config);
     if (code != SM_EXIT_OK)
         return code;
+    sm_log_setup(SM_LOG_NONE, false, false); /* the findings say what the log would */
     findings f = {.display = config->display, .list = json_array()};
     sm_app_options options = {.mode = SM_APP_LOAD,
                               .self = args.self,

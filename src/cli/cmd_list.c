@@ -2,6 +2,7 @@
  * its own view is shown; without one the scripts are loaded here, and nothing is created. */
 #include "cli/cli.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
@@ -44,6 +45,7 @@ static sm_rc list_here(const sm_args *a, sm_config *config, json_t **out, sm_err
     sm_client_close(link);
     if (rc == SM_NOT_FOUND)
         rc = SM_OK;
+    sm_log_setup(SM_LOG_NONE, false, false); /* the list itself shows what does not load */
     sm_app_options options = {.mode = SM_APP_LOAD,
                               .self = a->self,
                               .config = config,
