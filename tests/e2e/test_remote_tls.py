@@ -1,8 +1,11 @@
 """TLS of the platform's addresses, and the proxy on the way to them."""
 import contextlib
+import pathlib
+import socket
+import subprocess
 import tempfile
 
-from harness import run_all
+from harness import run_all, wait_for
 from remote import Authority, Platform, Proxy, RemoteProject, report, script
 
 SERVERS = ("openapi", "openway")
@@ -109,6 +112,53 @@ def test_proxy_of_the_environment():
         assert all(s.startswith("CONNECT ") for s in proxy.seen)
         text = "".join(proxy.seen)
         assert not any(x in text for x in (platform.key, platform.key_id, platform.token))
+        platform.check()
+
+
+@contextlib.contextmanager
+def tinyproxy(allowed_ports):
+    """A real proxy (tinyproxy) on loopback: (url, function that gives its log)."""
+    with tempfile.TemporaryDirectory(prefix="selfmon-proxy-") as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        config, log = pathlib.Path(folder) / "proxy.conf", pathlib.Path(folder) / "log"
+        config.write_text(f"Port {port}\nListen 127.0.0.1\nAllow 127.0.0.1\nTimeout 30\nMaxClients 20\n"
+                          f'LogFile "{log}"\nLogLevel Connect\n' +
+                          "".join(f"ConnectPort {n}\n" for n in allowed_ports))
+        server = subprocess.Popen(["tinyproxy", "-d", "-c", str(config)], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+
+        def up():
+            assert server.poll() is None, "tinyproxy ended"
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return True
+            return False
+        try:
+            wait_for(up, "tinyproxy")
+            yield f"http://127.0.0.1:{port}", lambda: log.read_text(errors="replace")
+        finally:
+            server.kill()
+            server.wait()
+
+
+def test_real_proxy():
+    """tinyproxy: every connection to the platform goes through it; one that it forbids is refused with a sentence"""
+    with secure(lambda a: a.issue("shop")) as (p, platform):
+        ports = [platform.ports[n] for n in SERVERS]
+        p.script("a.lua", script(report("x")))
+        with tinyproxy(ports) as (url, log):
+            assert p.outcomes(env={"HTTPS_PROXY": url}) == {"a.run": "ok"}
+            assert platform.titles() == ["x"]
+            for port in ports:
+                assert f"CONNECT 127.0.0.1:{port}" in log(), log()
+            assert not any(x in log() for x in (platform.key, platform.key_id, platform.token))
+        with tinyproxy([1]) as (url, log):
+            p.script("b.lua", script(report("y")))
+            done = p.once("--wait", "2", "--json", env={"HTTPS_PROXY": url})
+            item = next(i for i in done.json() if i["id"] == "b.run")
+            assert item["outcome"] == "unregistered" and "proxy" in item["error"].lower(), done
         platform.check()
 
 
