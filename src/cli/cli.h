@@ -48,8 +48,6 @@ void sm_streams_unblock(void);
 
 /* `selfmon-lua: SENTENCE` on standard error; returns code. */
 int sm_cli_fail(int code, const char *sentence);
-/* Exit code of an error of the configuration or of what runs. */
-int sm_cli_code(sm_rc rc);
 /* Loads the configuration and sets up the log. 0, or the exit code after saying why. */
 int sm_cli_config(const sm_args *a, bool need_root, sm_config **out);
 /* The same for those who only look: any node will do. *err has the sentence, nothing is printed. */

@@ -105,10 +105,8 @@ static void told_run(void *ctx, const json_t *report) {
     show *s = ctx;
     const char *outcome = sm_json_str(report, "outcome", "?");
     const char *worst = sm_json_str(report, "worst", NULL);
-    if (worst && (!s->worst || sm_event_status_rank(worst) > sm_event_status_rank(s->worst))) {
-        static const char *const names[] = {"ok", "info", "warning", "error", "critical"};
-        s->worst = names[sm_event_status_rank(worst)];
-    }
+    if (worst && (!s->worst || sm_event_status_rank(worst) > sm_event_status_rank(s->worst)))
+        s->worst = sm_event_status_name(sm_event_status_rank(worst));
     if (s->args->once) {
         size_t i;
         json_t *event;

@@ -18,10 +18,6 @@ int sm_cli_fail(int code, const char *sentence) {
     return code;
 }
 
-int sm_cli_code(sm_rc rc) {
-    return rc == SM_OK ? SM_EXIT_OK : SM_EXIT_FAIL;
-}
-
 static int by_name(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }

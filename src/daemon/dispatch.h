@@ -115,7 +115,6 @@ struct sm_dispatcher {
 
 /* job.c */
 void sm_job_move(sm_job *j, sm_job_list *to);
-void sm_job_move_first(sm_job *j, sm_job_list *to);
 /* Takes what the order gives. */
 sm_job *sm_job_of_run(sm_dispatcher *d, const sm_run_order *order);
 sm_job *sm_job_of_load(sm_dispatcher *d, sm_source *source, const json_t *limits, sm_load_done done,

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/str.h"
 #include "platform/event.h"
 #include <stdlib.h>
 #include <string.h>
@@ -72,13 +73,9 @@ static void note_accepted(announced *a, const json_t *events) {
         a->seen.events++;
         if (rank > a->worst_rank) {
             a->worst_rank = rank;
-            static const char *const names[] = {"ok", "info", "warning", "error", "critical"};
-            a->seen.worst = names[rank];
+            a->seen.worst = sm_event_status_name(rank);
             const char *title = sm_json_str(event, "title", "");
-            size_t cut = strlen(title);
-            if (cut >= sizeof a->seen.headline)
-                for (cut = sizeof a->seen.headline - 1; ((unsigned char)title[cut] & 0xC0) == 0x80;)
-                    cut--;
+            size_t cut = sm_utf8_cut(title, strlen(title), sizeof a->seen.headline - 1);
             memcpy(a->seen.headline, title, cut);
             a->seen.headline[cut] = '\0';
         }

@@ -38,18 +38,6 @@ void sm_job_move(sm_job *j, sm_job_list *to) {
     j->in = to;
 }
 
-void sm_job_move_first(sm_job *j, sm_job_list *to) {
-    detach(j);
-    j->next = to->first;
-    if (to->first)
-        to->first->prev = j;
-    else
-        to->last = j;
-    to->first = j;
-    to->n++;
-    j->in = to;
-}
-
 /* Takes the job out of its worker's books. */
 static void leave_worker(sm_job *j) {
     sm_worker *w = j->worker;

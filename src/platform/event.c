@@ -31,6 +31,10 @@ int sm_event_status_rank(const char *status) {
     return -1;
 }
 
+const char *sm_event_status_name(int rank) {
+    return statuses[rank];
+}
+
 /* "a text", "a table", "an error": the type of a value as a sentence has it. */
 static const char *type_of(const sm_val *v, char out[64]) {
     switch (v->type) {

@@ -64,6 +64,8 @@ sm_rc sm_event_check(const sm_val *event, int index, json_t **out, json_t *notes
 sm_rc sm_event_check_json(const json_t *event, int index, json_t **out, json_t *notes, sm_err *err);
 /* Rank of a status: ok 0, info 1, warning 2, error 3, critical 4; -1 if unknown. */
 int sm_event_status_rank(const char *status);
+/* Name of a rank from 0 to 4. Static. */
+const char *sm_event_status_name(int rank);
 /* Text of dimension tags as JSON with sorted keys: the identity of a dimension. malloc'd. */
 char *sm_event_dimension(const json_t *tags);
 /* Frees what a reader (worker/luaval) allocated for the tables of a tree, not the bytes. */
