@@ -1,0 +1,113 @@
+/* app_build: makes the parts of the process in the order in which they need each other. Owned by
+ * the loop's thread.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/app_parts.h"
+#include <stdlib.h>
+
+static void store_wakes(void *ctx) {
+    sm_app *a = ctx;
+    uv_async_send(&a->wake);
+}
+
+static void events_stored(void *ctx) {
+    sm_app *a = ctx;
+    if (a->desks)
+        sm_desks_poke(a->desks);
+}
+
+static void one_loaded(void *ctx) {
+    sm_app *a = ctx;
+    if (--a->loading == 0)
+        a->store_ready = true;
+    sm_app_maybe_start(a);
+}
+
+static void recovered(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
+    if (rc != SM_OK)
+        sm_log(SM_LOG_ERROR, "runs of the last time could not be closed: %s", err->msg);
+    else if (sm_json_int(result, "runs", 0) > 0)
+        sm_log(SM_LOG_WARN,
+               "%lld runs had not ended when the last process did; recorded as cancelled",
+               (long long)sm_json_int(result, "runs", 0));
+    one_loaded(ctx);
+}
+
+static sm_rc open_store(sm_app *a, sm_err *err) {
+    const sm_config *c = a->o.config;
+    const char *what = a->o.mode == SM_APP_DAEMON ? "run" : "run --once";
+    if (sm_statedir_take(c->state_dir, what, &a->dir, err) != SM_OK)
+        return err->code;
+    char *path = sm_statedir_file(c->state_dir, "selfmon.db");
+    sm_store_options options = {.path = path,
+                                .outbox_bytes = c->outbox_bytes,
+                                .min_free_bytes = c->min_free_bytes,
+                                .wake = store_wakes,
+                                .ctx = a};
+    sm_rc rc = sm_store_open(&options, &a->store, err);
+    free(path);
+    if (rc != SM_OK)
+        return rc;
+    if (sm_http_new(&a->loop, &a->http, err) != SM_OK)
+        return err->code;
+    if (sm_accounts_open(&a->loop, a->http, a->store, c, &a->accounts, err) != SM_OK)
+        return err->code;
+    a->desks = sm_desks_new(&a->loop, a->store, a->accounts, c->config_max_age);
+    a->loading = 2;
+    sm_store_call(a->store, SM_OP_RUNS_RECOVER,
+                  json_pack("{s:I, s:s}", "at_ns", (json_int_t)sm_wall_ns(), "reason",
+                            "the process that ran it ended before the run did"),
+                  recovered, a);
+    sm_desks_load(a->desks, one_loaded, a);
+    return sm_control_open(&a->loop, a->dir.dir_fd, a->store, sm_app_answer, a, &a->control, err);
+}
+
+sm_rc sm_app_build(sm_app *a, sm_err *err) {
+    const sm_config *c = a->o.config;
+    bool keeps = a->o.mode == SM_APP_DAEMON || a->o.mode == SM_APP_ONCE;
+    const sm_secret *assoc = NULL;
+    if (keeps && open_store(a, err) != SM_OK)
+        return err->code;
+    bool generated = c->assoc == NULL;
+    sm_err missing = SM_ERR_INIT;
+    if (sm_config_assoc_secret(a->o.config, keeps, &assoc, &missing) != SM_OK && keeps)
+        return sm_err_set(err, missing.code, "%s", missing.msg);
+    if (a->desks && generated && !a->o.new_identity)
+        sm_desks_guard(a->desks);
+    a->intake = sm_intake_new(a->store, c->node, events_stored, a);
+    if (a->desks)
+        sm_intake_nodes(a->intake, sm_desks_node, a->desks);
+    sm_dispatcher_options dispatcher = {.loop = &a->loop,
+                                        .self = a->o.self,
+                                        .display = c->display,
+                                        .workers = a->o.mode == SM_APP_LOAD ? 1 : c->workers,
+                                        .runs_per_worker = c->runs_per_worker,
+                                        .max_running = c->max_running,
+                                        .process_isolation = c->process_isolation,
+                                        .report = sm_intake_report,
+                                        .ctx = a->intake};
+    if (sm_dispatcher_new(&dispatcher, &a->dispatcher, err) != SM_OK)
+        return err->code;
+    sm_intake_bind(a->intake, a->dispatcher);
+    sm_runner_options runner = {.config = c,
+                                .dispatcher = a->dispatcher,
+                                .intake = a->intake,
+                                .store = a->store,
+                                .registrar_of = a->desks ? sm_desks_registrar : NULL,
+                                .node_of = a->desks ? sm_desks_node : NULL,
+                                .desks = a->desks,
+                                .node = c->node};
+    a->runner = sm_runner_new(&runner);
+    if (a->o.mode == SM_APP_DAEMON) {
+        a->scheduler = sm_scheduler_new(&a->loop, a->store, a->runner, sm_clock_system(),
+                                        sm_app_reported, a, err);
+        if (!a->scheduler)
+            return err->code;
+        a->loading++;
+        sm_scheduler_load(a->scheduler, one_loaded, a);
+    }
+    a->catalog = sm_catalog_new(c, assoc, a->dispatcher, a->store, sm_app_catalog_changed, a);
+    sm_catalog_scan(a->catalog);
+    return SM_OK;
+}

@@ -1,0 +1,68 @@
+/* app_parts: what the rooms of the app share: its one struct. Only app.c and app_*.c include it.
+ * Owned by the loop's thread.
+ */
+#pragma once
+#include "base/mem.h"
+#include "daemon/accounts.h"
+#include "daemon/ahead.h"
+#include "daemon/app.h"
+#include "daemon/control.h"
+#include "daemon/desks.h"
+#include "daemon/dispatcher.h"
+#include "daemon/intake.h"
+#include "daemon/runner.h"
+#include "daemon/statedir.h"
+
+struct sm_app {
+    sm_app_options o;
+    uv_loop_t loop;
+    sm_statedir dir;
+    sm_store *store;
+    sm_http *http;
+    sm_accounts *accounts;
+    sm_desks *desks;
+    sm_dispatcher *dispatcher;
+    sm_catalog *catalog;
+    sm_intake *intake;
+    sm_runner *runner;
+    sm_scheduler *scheduler;
+    sm_ahead *ahead; /* a daemon with a remote platform */
+    sm_control *control;
+    uv_async_t wake; /* the store has completions */
+    uv_signal_t on_int, on_term, on_hup, on_quit;
+    uv_timer_t rescan, prune, settle;
+    int loading; /* what must be read before the first scan counts */
+    bool scanned, started, stopping, store_ready;
+    json_t *result;
+    sm_rc rc;
+    sm_err err;
+};
+
+/* app.c */
+/* Ends the process with this sentence, unless it already ends with another. */
+void sm_app_fail(sm_app *a, sm_rc rc, const char *sentence);
+/* Begins the clean end. */
+void sm_app_stop(sm_app *a);
+void sm_app_close_handle(uv_handle_t *handle); /* unless it closes already */
+
+/* app_signals.c */
+void sm_app_signals_open(sm_app *a);
+void sm_app_signals_close(sm_app *a);
+
+/* app_upkeep.c: what a daemon does now and then: looks at the disk, removes what is old. */
+void sm_app_upkeep_open(sm_app *a);
+void sm_app_upkeep_start(sm_app *a);
+void sm_app_upkeep_stop(sm_app *a);
+void sm_app_upkeep_close(sm_app *a);
+
+/* app_build.c */
+/* Makes the parts, in order; what was made before an error is freed by the end. */
+sm_rc sm_app_build(sm_app *a, sm_err *err);
+
+/* app_start.c */
+/* Begins, once everything that must be known is known. */
+void sm_app_maybe_start(sm_app *a);
+void sm_app_catalog_changed(void *app);                /* catalog.h */
+void sm_app_reported(void *app, const json_t *report); /* runner.h */
+/* A request over the socket (control.h). */
+void sm_app_answer(void *app, sm_control_peer *peer, const json_t *request);

@@ -1,0 +1,61 @@
+/* app_upkeep: what recurs in a daemon: looking at the disk, removing what is old. Owned by the
+ * loop's thread.
+ */
+#include "base/clock.h"
+#include "daemon/app_parts.h"
+
+enum { RESCAN_MS = 1000, PRUNE_FIRST_MS = 60000, PRUNE_STEP_MS = 200, PRUNE_MS = 3600000 };
+
+static void on_rescan(uv_timer_t *timer) {
+    sm_app *a = timer->data;
+    if (!sm_catalog_busy(a->catalog))
+        sm_catalog_scan(a->catalog);
+    /* Never more than 2 % of the time for looking. */
+    double wait = sm_catalog_scan_ms(a->catalog) * 50;
+    uv_timer_start(timer, on_rescan, wait > RESCAN_MS ? (uint64_t)wait : RESCAN_MS, 0);
+}
+
+static void on_prune(uv_timer_t *timer);
+
+/* A batch went: the next one soon, until nothing old is left; then in an hour. */
+static void pruned(void *ctx, sm_rc rc, const sm_err *err, const json_t *gone) {
+    (void)err;
+    sm_app *a = ctx;
+    int64_t n = sm_json_int(gone, "runs", 0) + sm_json_int(gone, "events", 0) +
+                sm_json_int(gone, "slots", 0);
+    if (!a->stopping)
+        uv_timer_start(&a->prune, on_prune, rc == SM_OK && n > 0 ? PRUNE_STEP_MS : PRUNE_MS, 0);
+}
+
+static void on_prune(uv_timer_t *timer) {
+    sm_app *a = timer->data;
+    int64_t now = sm_wall_ns();
+    const sm_config *c = a->o.config;
+    json_t *args = json_pack(
+        "{s:I, s:I, s:i}", "runs_before_ns", (json_int_t)(now - (int64_t)(c->keep_runs_s * 1e9)),
+        "events_before_ns", (json_int_t)(now - (int64_t)(c->keep_events_s * 1e9)), "batch", 1000);
+    sm_store_call(a->store, SM_OP_PRUNE, args, pruned, a);
+}
+
+void sm_app_upkeep_open(sm_app *a) {
+    uv_timer_t *timers[] = {&a->rescan, &a->prune};
+    for (size_t i = 0; i < SM_ARRAY_LEN(timers); i++) {
+        uv_timer_init(&a->loop, timers[i]);
+        timers[i]->data = a;
+    }
+}
+
+void sm_app_upkeep_start(sm_app *a) {
+    uv_timer_start(&a->rescan, on_rescan, RESCAN_MS, 0);
+    uv_timer_start(&a->prune, on_prune, PRUNE_FIRST_MS, 0);
+}
+
+void sm_app_upkeep_stop(sm_app *a) {
+    uv_timer_stop(&a->rescan);
+    uv_timer_stop(&a->prune);
+}
+
+void sm_app_upkeep_close(sm_app *a) {
+    sm_app_close_handle((uv_handle_t *)&a->rescan);
+    sm_app_close_handle((uv_handle_t *)&a->prune);
+}
