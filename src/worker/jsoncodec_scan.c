@@ -1,9 +1,10 @@
 /* jsoncodec_scan: looks over a JSON text before a parser sees it.
  *
- * lua-cjson 2.1.0 accepts bad UTF-8, raw control bytes, `01`, `+1` and `1.`, reads every number as
- * a double, and its recursion is only as safe as its depth setting. This pass refuses what RFC 8259
- * does not allow in those places, bounds depth and size, and finds integers that a double cannot
- * hold. It is no parser: brackets, commas and words are checked by the one that follows.
+ * lua-cjson 2.1.0 accepts bad UTF-8, raw control bytes, `01`, `+1` and `1.`, takes a NUL for the
+ * end of the text, reads every number as a double, and its recursion is only as safe as its depth
+ * setting. This pass refuses what RFC 8259 does not allow in those places, bounds depth and size,
+ * and finds integers that a double cannot hold. It is no parser: brackets, commas and words are
+ * checked by the one that follows.
  */
 #include "worker/jsoncodec.h"
 #include "base/str.h"
@@ -149,6 +150,9 @@ sm_rc sm_jsonscan_text(const char *p, size_t n, int depth, sm_jsonscan *out, sm_
         } else if ((unsigned char)c >= 0x80 && sm_utf8_len(p + i, n - i) == 0) {
             return sm_err_set(err, SM_INVALID, "character %zu: not valid UTF-8 (byte 0x%02x)",
                               i + 1, (unsigned char)c);
+        } else if (c == '\0') {
+            return sm_err_set(err, SM_INVALID, "character %zu: a NUL byte outside of a string",
+                              i + 1);
         } else {
             i++;
         }

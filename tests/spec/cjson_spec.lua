@@ -125,7 +125,7 @@ describe("cjson.decode", function()
   for _, text in ipairs {
     "", " ", "{", "[1,]", "[1 2]", "{} x", "{\"a\":1,}", "NaN", "nan", "Infinity", "-Infinity", "0x10", "01", "+1", "1.",
     ".5", "1e", "-", "1e400", "-1e400", "[1e999]", "tru", "\"\\ud800\"", "\"\\x\"", "\"a", "\"\xff\"",
-    "\"\xc0\x80\"", "[\xff]", "\"a\1b\"", "\"a\nb\"", "'a'", "[1,2", "]", "1 1",
+    "\"\xc0\x80\"", "[\xff]", "\"a\1b\"", "\"a\nb\"", "'a'", "[1,2", "]", "1 1", "{}\0", "4\0x",
   } do
     it("refuses " .. text:gsub("[^ -~]", function(c) return ("\\x%02x"):format(c:byte()) end), function()
       assert.is_false((pcall(cjson.decode, text)))
