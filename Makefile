@@ -2,8 +2,9 @@
 BUILD ?= build
 ARGS  ?=
 PYTHON ?= /usr/bin/python3
+SECONDS ?= 60
 
-.PHONY: all all-tests deps deps-test run test check test-all bench install lint clean asan tsan
+.PHONY: all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build
 
 all:
 	@vendor/install --check build
@@ -33,19 +34,27 @@ run: deps all
 
 # Everything a change must pass.
 test: deps-test all-tests asan
-	@tools/run_tests --build $(BUILD) --asan $(BUILD)/asan checks unit asan spec e2e
+	@tools/run_tests --build $(BUILD) --asan $(BUILD)/asan checks unit asan replay spec e2e
 
 # The fast part (under two minutes), for work in progress.
 check: all-tests
 	@tools/run_tests --build $(BUILD) checks unit spec
 
 # Sanitizers and fault schedules as well.
-test-all: deps-test all-tests asan tsan
+test-all: deps-test all-tests asan tsan fuzz-build
 	@tools/run_tests --build $(BUILD) --asan $(BUILD)/asan --tsan $(BUILD)/tsan \
-	  checks unit asan tsan spec asan-spec e2e asan-e2e fault
+	  --fuzz $(BUILD)/fuzz --seconds $(SECONDS) \
+	  checks unit asan tsan replay spec asan-spec e2e asan-e2e fault fuzz
 
 asan:
 	@cmake --preset asan -Wno-dev >/dev/null && cmake --build --preset asan
+
+# Looks for inputs that break a parser, each target for SECONDS; finds stay in build/fuzz/found.
+fuzz: deps-test fuzz-build
+	@tools/run_tests --build $(BUILD) --fuzz $(BUILD)/fuzz --seconds $(SECONDS) fuzz
+
+fuzz-build:
+	@cmake --preset fuzz -Wno-dev >/dev/null && cmake --build --preset fuzz
 
 tsan:
 	@cmake --preset tsan -Wno-dev >/dev/null && cmake --build --preset tsan
