@@ -231,7 +231,7 @@ static void the_first_schema_is_brought_up_to_date(void **state) {
     assert_non_null(strstr(err.msg, "made by an older version"));
     assert_int_equal(peek(at.path, "PRAGMA user_version"), 1);
     s = open_plain(at.path);
-    expect(s, SM_OP_PING, NULL, "{'schema':2}");
+    expect_newest_schema(s);
     expect(s, SM_OP_KV_GET, "{'key':'k'}", "'v'");
     json_t *rows = call(s, SM_OP_QUERY_EVENTS, "{}");
     assert_int_equal(json_array_size(rows), 2);

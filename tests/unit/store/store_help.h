@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "base/embedded.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "store/store.h"
@@ -27,6 +28,14 @@ static inline void place_make(place *p) {
     snprintf(p->dir, sizeof p->dir, "/tmp/store_test.XXXXXX");
     assert_non_null(mkdtemp(p->dir));
     snprintf(p->path, sizeof p->path, "%s/store.db", p->dir);
+}
+
+/* The number of the last migration. */
+static inline int newest_schema(void) {
+    int newest = 0;
+    for (const sm_embedded *e = sm_embedded_sql; e->name != NULL; e++)
+        newest = atoi(e->name) > newest ? atoi(e->name) : newest;
+    return newest;
 }
 
 /* Number of files whose name holds `part`; removes them when `remove`. */
@@ -101,6 +110,12 @@ static inline void expect(sm_store *s, sm_store_op op, const char *args, const c
     }
     json_decref(got);
     json_decref(want);
+}
+
+static inline void expect_newest_schema(sm_store *s) {
+    json_t *got = call(s, SM_OP_PING, NULL);
+    assert_int_equal(sm_json_int(got, "schema", -1), newest_schema());
+    json_decref(got);
 }
 
 /* Calls and expects a failure whose sentence holds `part`. */
