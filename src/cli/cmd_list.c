@@ -8,6 +8,7 @@
 #include "cli/client.h"
 #include "cli/online.h"
 #include "daemon/app.h"
+#include "daemon/conduct.h"
 #include "daemon/views.h"
 #include "platform/assoc.h"
 #include "schedule/cron.h"
@@ -16,14 +17,19 @@
 
 typedef struct gather {
     json_t *nodes; /* account -> node */
-    json_t *registry, *last;
+    json_t *registry, *last, *conduct;
     json_t *list; /* out */
 } gather;
 
 static void told_loaded(void *ctx, const sm_app *app, bool first) {
     (void)first;
     gather *g = ctx;
+    size_t n;
+    sm_inspection *const *loaded = sm_catalog_list(sm_app_catalog(app), &n);
+    json_t *conditions = sm_conduct_conditions_of(g->conduct, loaded, n);
     g->list = sm_view_list(sm_app_catalog(app), g->nodes, g->registry, g->last);
+    sm_conduct_mark(g->list, conditions);
+    json_decref(conditions);
 }
 
 /* The list without a daemon: what the store last knew, and the scripts loaded here. */
@@ -42,6 +48,9 @@ static sm_rc list_here(const sm_args *a, sm_config *config, json_t **out, sm_err
         rc = sm_client_call(link, "registry", NULL, &g.registry, err);
     if (rc == SM_OK)
         rc = sm_client_call(link, "last", NULL, &g.last, err);
+    if (rc == SM_OK)
+        rc = sm_client_call(link, "kv_list", json_pack("{s:s}", "prefix", SM_CONDUCT_PREFIX),
+                            &g.conduct, err);
     sm_client_close(link);
     if (rc == SM_NOT_FOUND)
         rc = SM_OK;
@@ -55,6 +64,7 @@ static sm_rc list_here(const sm_args *a, sm_config *config, json_t **out, sm_err
     json_decref(g.nodes);
     json_decref(g.registry);
     json_decref(g.last);
+    json_decref(g.conduct);
     if (rc == SM_OK)
         *out = g.list ? g.list : json_array();
     else
@@ -106,13 +116,15 @@ static void print_item(const json_t *item, int width, bool color) {
     const json_t *enabled = json_object_get(item, "enabled");
     char *title = sm_str_printable(sm_json_str(item, "title", ""),
                                    strlen(sm_json_str(item, "title", "")), 80);
-    printf("%-*s  %-15s%s  %-20s  %-14s  %s%-12s%s  %s\n", width, sm_json_str(item, "id", ""),
+    const char *condition = sm_json_str(item, "condition", "");
+    printf("%-*s  %-15s%s  %-20s  %-14s  %s%-12s%s  %s%s%s%s\n", width, sm_json_str(item, "id", ""),
            first ? first : "on demand", json_array_size(schedules) > 1 ? "…" : " ",
            sm_json_str(item, "next", "-"),
            !json_is_boolean(enabled) ? "not registered"
            : json_is_true(enabled)   ? "enabled"
                                      : "disabled",
-           sm_cli_paint(color, outcome), outcome, sm_cli_plain(color), title);
+           sm_cli_paint(color, outcome), outcome, sm_cli_plain(color), title,
+           *condition ? "  (" : "", condition, *condition ? ")" : "");
     free(title);
 }
 

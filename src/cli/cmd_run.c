@@ -98,7 +98,8 @@ static bool is_news(show *s, const json_t *report) {
         json_object_set_new(s->disabled, id, json_true());
     else
         json_object_del(s->disabled, id);
-    return !disabled || !told;
+    /* That an inspection went to the penalty lane is told by the log, once. */
+    return (!disabled || !told) && !sm_json_bool(report, "held", false);
 }
 
 static void told_run(void *ctx, const json_t *report) {

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cli/client.h"
 #include "cli/online.h"
+#include "daemon/conduct.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +47,19 @@ static void add_age(json_t *item, const json_t *row) {
 
 /* From the daemon's list; files that do not load go to errors. */
 static void take_list(const json_t *list, const json_t *registry, json_t *out, json_t *errors) {
-    static const char *const kept[] = {"id",      "title", "account", "node", "registered",
-                                       "enabled", "next",  "last",    "stale"};
+    static const char *const kept[] = {"id",
+                                       "title",
+                                       "account",
+                                       "node",
+                                       "registered",
+                                       "enabled",
+                                       "next",
+                                       "last",
+                                       "stale",
+                                       "condition",
+                                       "condition_since",
+                                       "condition_why",
+                                       "condition_until"};
     size_t i;
     json_t *have;
     json_array_foreach(list, i, have) {
@@ -168,12 +180,20 @@ static sm_rc ask_daemon(sm_client *link, json_t *status, json_t **said, sm_err *
 }
 
 static sm_rc ask_store(sm_client *link, const sm_config *config, json_t *status, sm_err *err) {
-    json_t *registry = NULL, *last = NULL;
+    json_t *registry = NULL, *last = NULL, *conduct = NULL;
     sm_rc rc = sm_client_call(link, "registry", NULL, &registry, err);
     if (rc == SM_OK)
         rc = sm_client_call(link, "last", NULL, &last, err);
     if (rc == SM_OK)
+        rc = sm_client_call(link, "kv_list", json_pack("{s:s}", "prefix", SM_CONDUCT_PREFIX),
+                            &conduct, err);
+    if (rc == SM_OK) {
+        json_t *conditions = sm_conduct_conditions_of(conduct, NULL, 0);
         take_registry(registry, last, config, json_object_get(status, "inspections"));
+        sm_conduct_mark(json_object_get(status, "inspections"), conditions);
+        json_decref(conditions);
+    }
+    json_decref(conduct);
     json_decref(registry);
     json_decref(last);
     return rc;
@@ -205,6 +225,8 @@ static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
     json_object_set_new(status, "outbox", outbox_json(stats));
     json_object_set_new(status, "accounts", accounts);
     json_object_set_new(status, "workers", workers ? json_incref(workers) : json_null());
+    json_t *conduct = json_object_get(said, "conduct");
+    json_object_set_new(status, "conduct", conduct ? json_incref(conduct) : json_null());
     json_object_set_new(status, "trouble",
                         json_is_array(trouble) ? json_incref(trouble) : json_array());
     json_decref(said);
@@ -224,6 +246,18 @@ static void ago(double seconds, char out[32]) {
     while (seconds >= units[i].until)
         i++;
     snprintf(out, 32, "%.0f %s", seconds / units[i].unit, units[i].name);
+}
+
+/* What keeps it from running beside the others. */
+static void print_condition(const json_t *item) {
+    const char *condition = sm_json_str(item, "condition", NULL);
+    if (!condition)
+        return;
+    char *why = sm_cli_text(sm_json_str(item, "condition_why", ""), 1000);
+    const char *until = sm_json_str(item, "condition_until", NULL);
+    printf("  %s since %s%s%s: %s\n", condition, sm_json_str(item, "condition_since", "?"),
+           until ? ", next run not before " : "", until ? until : "", why);
+    free(why);
 }
 
 static void print_inspections(const json_t *list, bool color) {
@@ -251,6 +285,7 @@ static void print_inspections(const json_t *list, bool color) {
                                          : "disabled",
                seen, strcmp(seen, "never") == 0 ? "" : " ago",
                sm_json_bool(item, "stale", false) ? "  its last good version runs" : "");
+        print_condition(item);
     }
 }
 

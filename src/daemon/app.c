@@ -111,6 +111,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_catalog_free(a->catalog);
     sm_scheduler_free(a->scheduler);
     sm_runner_free(a->runner);
+    sm_conduct_free(a->conduct);
     sm_intake_free(a->intake);
     if (a->dispatcher)
         sm_dispatcher_free(a->dispatcher);

@@ -34,6 +34,12 @@ static void recovered(void *ctx, sm_rc rc, const sm_err *err, const json_t *resu
     one_loaded(ctx);
 }
 
+static void did_not_return(void *ctx, sm_inspection *inspection) {
+    sm_app *a = ctx;
+    if (a->conduct)
+        sm_conduct_stuck(a->conduct, inspection, sm_wall_ns());
+}
+
 static sm_rc open_store(sm_app *a, sm_err *err) {
     const sm_config *c = a->o.config;
     const char *what = a->o.mode == SM_APP_DAEMON ? "run" : "run --once";
@@ -54,12 +60,14 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
     if (sm_accounts_open(&a->loop, a->http, a->store, c, &a->accounts, err) != SM_OK)
         return err->code;
     a->desks = sm_desks_new(&a->loop, a->store, a->accounts, c->config_max_age);
-    a->loading = 2;
+    a->conduct = sm_conduct_new(a->store);
+    a->loading = 3;
     sm_store_call(a->store, SM_OP_RUNS_RECOVER,
                   json_pack("{s:I, s:s}", "at_ns", (json_int_t)sm_wall_ns(), "reason",
                             "the process that ran it ended before the run did"),
                   recovered, a);
     sm_desks_load(a->desks, one_loaded, a);
+    sm_conduct_load(a->conduct, one_loaded, a);
     return sm_control_open(&a->loop, a->dir.dir_fd, a->store, sm_app_answer, a, &a->control, err);
 }
 
@@ -86,7 +94,9 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
                                         .max_running = c->max_running,
                                         .process_isolation = c->process_isolation,
                                         .report = sm_intake_report,
-                                        .ctx = a->intake};
+                                        .ctx = a->intake,
+                                        .stuck = did_not_return,
+                                        .stuck_ctx = a};
     if (sm_dispatcher_new(&dispatcher, &a->dispatcher, err) != SM_OK)
         return err->code;
     sm_intake_bind(a->intake, a->dispatcher);
@@ -94,6 +104,7 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
                                 .dispatcher = a->dispatcher,
                                 .intake = a->intake,
                                 .store = a->store,
+                                .conduct = a->conduct,
                                 .registrar_of = a->desks ? sm_desks_registrar : NULL,
                                 .node_of = a->desks ? sm_desks_node : NULL,
                                 .desks = a->desks,

@@ -24,6 +24,7 @@ struct sm_app {
     sm_dispatcher *dispatcher;
     sm_catalog *catalog;
     sm_intake *intake;
+    sm_conduct *conduct;
     sm_runner *runner;
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */

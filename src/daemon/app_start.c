@@ -20,6 +20,7 @@ void sm_app_answer(void *ctx, sm_control_peer *peer, const json_t *request) {
                              .catalog = a->catalog,
                              .dispatcher = a->dispatcher,
                              .runner = a->runner,
+                             .conduct = a->conduct,
                              .desks = a->desks,
                              .accounts = a->accounts,
                              .store = a->store,
@@ -73,10 +74,13 @@ static void start_once(sm_app *a) {
         sm_app_fail(a, err.code, err.msg);
 }
 
-/* Keys that came with scripts make accounts of their own. */
-static void learn_accounts(sm_app *a) {
-    size_t n;
+/* Keys that came with scripts make accounts of their own; what misbehaved may be gone. */
+static void learn(sm_app *a) {
+    size_t n, errors;
     sm_inspection *const *list = sm_catalog_list(a->catalog, &n);
+    (void)sm_catalog_errors(a->catalog, &errors);
+    if (a->conduct)
+        sm_conduct_update(a->conduct, list, n, errors == 0);
     sm_err err = SM_ERR_INIT;
     for (size_t i = 0; a->accounts && i < n; i++)
         if (sm_accounts_learn(a->accounts, list[i], &err) != SM_OK)
@@ -98,7 +102,7 @@ void sm_app_maybe_start(sm_app *a) {
     if (a->started || a->stopping || !a->scanned || a->loading > 0)
         return;
     a->started = true;
-    learn_accounts(a);
+    learn(a);
     if (a->o.mode == SM_APP_DAEMON)
         update_schedules(a); /* what it starts answers later, so the listener speaks first */
     if (a->o.listener.loaded)
@@ -122,7 +126,7 @@ void sm_app_catalog_changed(void *ctx) {
         sm_app_maybe_start(a);
         return;
     }
-    learn_accounts(a);
+    learn(a);
     if (a->o.mode == SM_APP_DAEMON)
         update_schedules(a);
     if (a->o.listener.loaded)

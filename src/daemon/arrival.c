@@ -60,6 +60,26 @@ static sm_rc on_hello(sm_worker *w, const json_t *head, sm_err *err) {
     return SM_OK;
 }
 
+/* The late word about something that was finished without it. */
+static bool lay_ghost(sm_worker *w, const char *name) {
+    sm_ghost *g = sm_map_del(&w->ghosts, name);
+    if (!g)
+        return false;
+    sm_ghost_free(g);
+    if (w->ghosts.len == 0)
+        sm_pulse_recovered(w);
+    return true;
+}
+
+static sm_rc on_pong(sm_worker *w, const json_t *head, sm_err *err) {
+    const json_t *n = json_object_get(head, "n");
+    if (!json_is_integer(n) || json_integer_value(n) <= w->pong || json_integer_value(n) > w->ping)
+        return sm_err_set(err, SM_PROTO, "`pong` without a `ping`");
+    w->pong = json_integer_value(n);
+    w->silent_ms = 0;
+    return SM_OK;
+}
+
 static sm_rc on_loaded(sm_worker *w, const sm_frame *f, sm_err *err) {
     const json_t *n = json_object_get(f->head, "n");
     char ghost[40], *owned;
@@ -68,7 +88,7 @@ static sm_rc on_loaded(sm_worker *w, const sm_frame *f, sm_err *err) {
     if (!json_is_integer(n))
         return sm_err_set(err, SM_PROTO, "`loaded` without a number");
     snprintf(ghost, sizeof ghost, "load %lld", (long long)json_integer_value(n));
-    if (sm_map_del(&w->ghosts, ghost))
+    if (lay_ghost(w, ghost))
         return SM_OK;
     sm_job *j = w->jobs.first;
     while (j && !(j->is_load && j->n == json_integer_value(n)))
@@ -113,7 +133,7 @@ static sm_rc on_result(sm_worker *w, const sm_frame *f, sm_err *err) {
     double peak, events;
     sm_run_end end = {0};
     char *owned;
-    if (sm_map_del(&w->ghosts, run_id))
+    if (lay_ghost(w, run_id))
         return SM_OK;
     sm_job *j = run_of(w, run_id);
     if (!j)
@@ -147,6 +167,8 @@ sm_rc sm_arrival_frame(void *worker, const sm_frame *f, sm_err *err) {
         return on_hello(w, f->head, err);
     if (!w->hello)
         return sm_err_set(err, SM_PROTO, "it did not begin with `hello`");
+    if (strcmp(t, "pong") == 0)
+        return on_pong(w, f->head, err);
     if (strcmp(t, "loaded") == 0)
         return on_loaded(w, f, err);
     if (strcmp(t, "report") == 0)

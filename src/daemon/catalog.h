@@ -62,7 +62,6 @@ typedef struct sm_inspection {
     double timeout;
     sm_secret *api_key; /* given in the script, or NULL; never in spec; owned */
     bool first_run, retry;
-    bool isolated; /* its last run crashed alone: own worker until the text changes */
 } sm_inspection;
 sm_inspection *sm_inspection_ref(sm_inspection *i);
 void sm_inspection_unref(sm_inspection *i);

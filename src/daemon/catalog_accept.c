@@ -74,16 +74,6 @@ static char *sentence_at(const sm_catalog *c, const sm_catfile *f, int line, con
                     : sm_asprintf("%s/%s: %s", c->cfg->display, f->rel, msg);
 }
 
-/* An inspection whose text stays isolated stays so. */
-static void carry_over(const sm_catfile *f, const sm_inspections *fresh) {
-    for (size_t i = 0; i < fresh->n; i++)
-        for (size_t k = 0; k < f->made.n; k++)
-            if (f->made.list[k]->isolated && strcmp(f->made.list[k]->id, fresh->list[i]->id) == 0 &&
-                strcmp(f->made.list[k]->source->script->hash,
-                       fresh->list[i]->source->script->hash) == 0)
-                fresh->list[i]->isolated = true;
-}
-
 /* Makes source with specs (checked; taken) the version of f that runs. On a fault of the script
  * nothing changes, and the sentence is set. */
 static bool take(sm_catalog *c, sm_catfile *f, sm_source *source, json_t *specs) {
@@ -97,7 +87,6 @@ static bool take(sm_catalog *c, sm_catfile *f, sm_source *source, json_t *specs)
         json_decref(specs);
         return false;
     }
-    carry_over(f, &made);
     sm_inspections_fini(&f->made);
     f->made = made;
     sm_source_ref(source);

@@ -50,12 +50,19 @@ static const struct {
     const char *name;
     sm_store_op op;
 } offered[] = {
-    {"events", SM_OP_QUERY_EVENTS},       {"runs", SM_OP_QUERY_RUNS},
-    {"last", SM_OP_QUERY_LAST},           {"outbox", SM_OP_OUTBOX_STATS},
-    {"registry", SM_OP_REGISTRY_GET},     {"texts", SM_OP_TEXTS_GET},
-    {"local_list", SM_OP_LOCAL_LIST},     {"local_status", SM_OP_LOCAL_STATUS},
-    {"local_params", SM_OP_LOCAL_PARAMS}, {"local_delete", SM_OP_LOCAL_DELETE},
-    {"local_events", SM_OP_LOCAL_EVENTS}, {"ping", SM_OP_PING},
+    {"events", SM_OP_QUERY_EVENTS},
+    {"runs", SM_OP_QUERY_RUNS},
+    {"last", SM_OP_QUERY_LAST},
+    {"outbox", SM_OP_OUTBOX_STATS},
+    {"kv_list", SM_OP_KV_LIST},
+    {"registry", SM_OP_REGISTRY_GET},
+    {"texts", SM_OP_TEXTS_GET},
+    {"local_list", SM_OP_LOCAL_LIST},
+    {"local_status", SM_OP_LOCAL_STATUS},
+    {"local_params", SM_OP_LOCAL_PARAMS},
+    {"local_delete", SM_OP_LOCAL_DELETE},
+    {"local_events", SM_OP_LOCAL_EVENTS},
+    {"ping", SM_OP_PING},
 };
 
 sm_store_op sm_control_op(const char *name) {

@@ -6,6 +6,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "daemon/dispatch.h"
 #include <stdio.h>
 #include <string.h>
@@ -32,15 +33,20 @@ static void stuck(sm_worker *w, sm_job *j) {
     const char *name = j->is_load ? j->source->file : j->inspection->id;
     snprintf(why, sizeof why, "%s did not return from a call", name);
     sm_log(SM_LOG_WARN, "worker %d: %s; it gets no new work", (int)w->pid, why);
+    d->counts.stuck += !j->is_load;
     if (j->is_load)
         snprintf(ghost, sizeof ghost, "load %lld", (long long)j->n);
     else
         snprintf(ghost, sizeof ghost, "%s", j->run_id);
-    sm_map_put(&w->ghosts, ghost, w);
+    sm_ghost *g = sm_calloc(1, sizeof *g);
+    g->inspection = j->is_load || j->cancelled ? NULL : sm_inspection_ref(j->inspection);
+    g->since_ns = sm_mono_ns();
+    g->ping = sm_pulse_ping(w);
+    sm_ghost_free(sm_map_put(&w->ghosts, ghost, g));
     if (w->state == SM_WORKER_READY) {
         w->state = SM_WORKER_DRAINING;
-        sm_pool_kill_in(w, SM_DRAIN_MS, why);
-        if (!w->alone)
+        sm_pool_kill_in(w, SM_DRAIN_MS, SM_KILL_STUCK, why);
+        if (w->kind == SM_WORKER_SHARED)
             sm_pool_fill(d); /* the replacement comes first */
     }
     if (j->is_load) {
@@ -50,8 +56,10 @@ static void stuck(sm_worker *w, sm_job *j) {
     } else if (j->cancelled) {
         sm_job_end_now(j, "cancelled", "it did not end when it was cancelled", 0);
     } else {
-        snprintf(text, sizeof text, "time limit of %g s reached in a call that does not return",
+        snprintf(text, sizeof text,
+                 "time limit of %g s reached in a call that does not return; see timeout",
                  j->limit_s);
+        j->stuck = true;
         sm_job_end_now(j, "timeout", text, 0);
     }
     sm_placing_freed(w);
@@ -60,14 +68,31 @@ static void stuck(sm_worker *w, sm_job *j) {
 /* Ends one job or worker whose time is over; false when there is none. *next: the next instant. */
 static bool one_due(sm_dispatcher *d, int64_t now, int64_t *next) {
     *next = INT64_MAX;
+    if (now < d->mercy_ns) {
+        *next = d->mercy_ns;
+        return false;
+    }
     for (sm_worker *w = d->workers; w; w = w->next) {
         if (w->kill_ns <= now) {
-            sm_pool_kill(w, w->plan);
+            sm_pool_kill(w, w->plan_kind, w->plan);
             return true;
         }
         if (w->kill_ns < *next)
             *next = w->kill_ns;
+        if (w->retire_ns <= now) {
+            w->retire_ns = INT64_MAX;
+            if (w->state == SM_WORKER_READY && w->jobs.n == 0)
+                sm_pool_retire(w);
+            return true;
+        }
+        if (w->retire_ns < *next)
+            *next = w->retire_ns;
         for (sm_job *j = w->jobs.first; j; j = j->next) {
+            if (give_up_ns(j) <= now && w->read_ns != now) {
+                w->read_ns = now; /* its word may lie there unread */
+                sm_link_drain(&w->link);
+                return true;
+            }
             if (give_up_ns(j) <= now) {
                 stuck(w, j);
                 return true;
@@ -91,7 +116,7 @@ static void stop_phases(sm_dispatcher *d, int64_t now) {
     if (d->kill_all_ns <= now) {
         d->kill_all_ns = INT64_MAX;
         for (sm_worker *w = d->workers; w; w = w->next)
-            sm_pool_kill(w, "the program is stopping");
+            sm_pool_kill(w, SM_KILL_STOP, "the program is stopping");
     }
     if (d->cancel_ns != INT64_MAX)
         sm_deadline_at(d, d->cancel_ns);
@@ -108,17 +133,22 @@ static void on_handle_closed(uv_handle_t *h) {
 void sm_deadline_tick(uv_timer_t *t) {
     sm_dispatcher *d = t->data;
     int64_t next;
+    int64_t planned = d->wake_ns;
     d->wake_ns = INT64_MAX;
+    int64_t now = sm_mono_ns();
+    if (planned > 0 && planned < now - SM_ASLEEP_MS * SM_NS_PER_MS && !d->stopping)
+        d->mercy_ns = now + SM_AWAKE_MS * SM_NS_PER_MS;
     /* What is ordered or cancelled in a callback ends in the next tick. */
     for (int n = d->ending.n; n > 0 && d->ending.first; n--) {
         sm_job *j = d->ending.first;
         sm_job_end_now(j, j->end_outcome, j->end_error, 0);
     }
-    int64_t now = sm_mono_ns();
     while (one_due(d, now, &next))
         ;
     if (next != INT64_MAX)
         sm_deadline_at(d, next);
+    sm_pulse_tick(d, now);
+    sm_grave_tell(d, now);
     sm_pool_fill(d);
     sm_placing_all(d);
     if (d->ending.n > 0)

@@ -1,9 +1,9 @@
 /* dispatch: what the rooms of the dispatcher share: its jobs, its workers, itself. Only
- * dispatcher.c, job.c, pool.c, placing.c, arrival.c and deadline.c include it.
+ * dispatcher.c, job.c, pool.c, grave.c, placing.c, arrival.c, pulse.c and deadline.c include it.
  *
- * A job (a run or a load) is in exactly one list: waiting (`shared` or `alone`), a worker's, or
- * `ending`. Callbacks to the outside are made only by sm_job_finish and sm_arrival_frame; whoever
- * calls these must not hold on to a neighbour in a list.
+ * A job (a run or a load) is in exactly one list: waiting (`shared`, `alone` or `lane`), a
+ * worker's, or `ending`. Callbacks to the outside are made only by sm_job_finish and
+ * sm_arrival_frame; whoever calls these must not hold on to a neighbour in a list.
  */
 #pragma once
 #include "base/map.h"
@@ -12,8 +12,18 @@
 #include <sys/types.h>
 
 enum {
-    SM_SLACK_MS = 200,       /* a worker ends a run itself; this is how long its word is awaited */
-    SM_DRAIN_MS = 5000,      /* what the others in a worker with a stuck run get */
+    SM_SLACK_MS = 200,    /* a worker ends a run itself; this is how long its word is awaited */
+    SM_DRAIN_MS = 5000,   /* what the others in a worker with a stuck run get */
+    SM_LATE_MS = 1000,    /* what a worker with nothing but a stuck run gets to prove otherwise */
+    SM_PULSE_MS = 3000,   /* between two pings of a worker */
+    SM_SILENT_PULSES = 5, /* that go by without an answer: it counts as poisoned */
+    SM_ASLEEP_MS = 500,   /* our timer came later than this: we were stopped or starved */
+    SM_AWAKE_MS = 500,    /* what workers get then before anything is held against them */
+    SM_LANE_IDLE_MS = 30000, /* the lane's worker goes after so long without a run */
+    SM_DEATHS_BURST = 100,   /* workers that died unasked, */
+    SM_DEATHS_PER_S = 5,     /* less so many a second: beyond it they are replaced */
+    SM_DAMP_MS = 200,        /* one at a time, with this between them */
+    SM_TELL_S = 60,          /* deaths and a full house are told once in so long */
     SM_LOAD_MS = 3000,       /* wall time of a load */
     SM_LOADS_PER_WORKER = 2, /* at once, so that CPU hogs among them do not pass SM_LOAD_MS */
     SM_START_MS = 10000,     /* until a new worker must have said hello */
@@ -29,6 +39,13 @@ enum {
 typedef struct sm_job sm_job;
 typedef struct sm_worker sm_worker;
 
+/* Something that was ended without its worker, which may still speak of it. */
+typedef struct sm_ghost {
+    sm_inspection *inspection; /* referenced; NULL: a load */
+    int64_t ping;              /* an answer to this ping came from a worker that is well */
+    int64_t since_ns;
+} sm_ghost;
+
 typedef struct sm_job_list {
     sm_job *first, *last;
     int n;
@@ -39,8 +56,9 @@ struct sm_job {
     sm_job_list *in;
     sm_dispatcher *d;
     sm_worker *worker; /* NULL while it waits */
-    bool is_load, alone, cancelled;
+    bool is_load, alone, lane, cancelled;
     bool reported;       /* it sent a report frame */
+    bool stuck;          /* its worker did not end it in time */
     int attempt;         /* of a load: 2 = repeated alone */
     int64_t started_ns;  /* monotonic, when dispatched */
     int64_t deadline_ns; /* monotonic; SM_SLACK_MS later it counts as stuck */
@@ -65,10 +83,16 @@ struct sm_job {
     sm_load_done load_done;
 };
 
+typedef enum sm_worker_kind {
+    SM_WORKER_SHARED,
+    SM_WORKER_ALONE, /* for one job, with which it ends */
+    SM_WORKER_LANE   /* niced; one run at a time */
+} sm_worker_kind;
+
 typedef enum sm_worker_state {
     SM_WORKER_STARTING, /* has not said hello */
     SM_WORKER_READY,
-    SM_WORKER_DRAINING, /* holds a stuck run: no new work, killed when empty or late */
+    SM_WORKER_DRAINING, /* holds a stuck run, or is poisoned: no new work, killed when late */
     SM_WORKER_RETIRING, /* was told to stop */
     SM_WORKER_DYING     /* was killed, or its stream ended; not reaped */
 } sm_worker_state;
@@ -78,16 +102,25 @@ struct sm_worker {
     sm_dispatcher *d;
     pid_t pid;
     sm_worker_state state;
-    bool alone, hello, reaped;
-    bool muted; /* broke the protocol: nothing more is read from it */
-    char *key;  /* grants it is bound to while it has runs, else NULL */
+    sm_worker_kind kind;
+    bool hello, reaped;
+    bool muted;    /* broke the protocol: nothing more is read from it */
+    bool poisoned; /* did not answer: it is killed, whatever it says later */
+    bool spent;    /* lane: it has had a run */
+    bool own;      /* lane: its run wanted it for itself, so it ends with it */
+    char *key;     /* grants it is bound to while it has runs, else NULL */
     sm_job_list jobs;
     int loads;          /* of them loads */
-    sm_map ghosts;      /* ids of runs (and "n" of loads) that were finished without it */
+    sm_map ghosts;      /* run id or "load N" -> sm_ghost */
     int64_t spawned_ns; /* monotonic */
     int64_t kill_ns;    /* when it is killed, INT64_MAX: not planned */
     char plan[200];     /* why it will be killed then */
+    sm_kill plan_kind;  /* the same as a kind */
     char why[200];      /* why it was killed by us; "" otherwise */
+    int64_t retire_ns;  /* lane: when it goes if idle, INT64_MAX: not planned */
+    int64_t read_ns;    /* the tick that read what it had sent before it judged it */
+    int64_t ping, pong; /* numbers of the last ping and of the last answer */
+    int64_t silent_ms;  /* how long the last ping has gone unanswered, of our waking time */
     sm_link link;
 };
 
@@ -101,8 +134,19 @@ struct sm_dispatcher {
     sm_worker *workers; /* that are not reaped */
     int64_t respawn_ns; /* no spawn before */
     int start_fails;    /* workers in a row that died before their hello */
-    int64_t forgot_ns;  /* when texts were last forgotten */
-    sm_job_list shared, waiting_alone, ending;
+    int64_t spawned_ns; /* the last spawn */
+    double deaths;      /* of late: leaks SM_DEATHS_PER_S */
+    int64_t deaths_ns;  /* when that was right */
+    int64_t told_ns;    /* when a death was last told, INT64_MIN: never */
+    int untold, untold_jobs;
+    char untold_last[240];       /* how the last of them ended */
+    int64_t full_ns;             /* when a full house was last told, INT64_MIN: never */
+    int64_t pulse_ns;            /* the next pulse */
+    int64_t pulsed_ns;           /* the last one */
+    int64_t mercy_ns;            /* we slept: nothing is held against a worker before */
+    sm_dispatcher_counts counts; /* the totals */
+    int64_t forgot_ns;           /* when texts were last forgotten */
+    sm_job_list shared, waiting_alone, lane, ending;
     sm_map runs; /* run id -> sm_job */
     int running; /* runs in workers */
     int64_t loads_made;
@@ -132,21 +176,30 @@ void sm_job_drop_secrets(sm_job *j);
 json_t *sm_job_frame(const sm_job *j);
 
 /* pool.c */
-sm_rc sm_pool_spawn(sm_dispatcher *d, bool alone);
+/* Whether a worker may be spawned now; if not, the timer is set for when. */
+bool sm_pool_may_spawn(sm_dispatcher *d);
+sm_rc sm_pool_spawn(sm_dispatcher *d, sm_worker_kind kind);
 /* Spawns what is missing of the shared workers, unless it must wait. */
 void sm_pool_fill(sm_dispatcher *d);
 /* SIGKILL; its jobs end when it is reaped. why: what follows "because" in their sentence. */
-void sm_pool_kill(sm_worker *w, const char *why);
+void sm_pool_kill(sm_worker *w, sm_kill kind, const char *why);
 /* Plans that for `ms` from now, unless it is planned earlier. */
-void sm_pool_kill_in(sm_worker *w, int64_t ms, const char *why);
+void sm_pool_kill_in(sm_worker *w, int64_t ms, sm_kill kind, const char *why);
+/* A worker did not come to life: the next one waits longer, and what waits for it gives up in the
+ * end. */
+void sm_pool_failed(sm_dispatcher *d, const char *how);
 /* Asks an idle worker to end. */
 void sm_pool_retire(sm_worker *w);
-/* Workers that serve everybody and are not on their way out. */
-int sm_pool_shared(const sm_dispatcher *d, int *starting);
-int sm_pool_alone(const sm_dispatcher *d, int *starting);
-/* Waits for own children that have ended, ends their jobs. */
-void sm_pool_reap(sm_dispatcher *d);
+/* Workers of a kind that are not on their way out. */
+int sm_pool_count(const sm_dispatcher *d, sm_worker_kind kind, int *starting);
 bool sm_pool_start(sm_dispatcher *d, sm_err *err);
+
+/* grave.c */
+/* Waits for own children that have ended, ends their jobs. */
+void sm_grave_reap(sm_dispatcher *d);
+/* Tells, once a minute, how many died. */
+void sm_grave_tell(sm_dispatcher *d, int64_t now);
+void sm_ghost_free(sm_ghost *g); /* NULL is fine */
 
 /* placing.c */
 /* Gives waiting jobs to workers. */
@@ -155,6 +208,14 @@ void sm_placing_all(sm_dispatcher *d);
 void sm_placing_ready(sm_worker *w);
 /* After a job left w: unbinds, retires, kills; then sm_placing_all. */
 void sm_placing_freed(sm_worker *w);
+
+/* pulse.c */
+/* From the timer: pings the workers and judges the silent ones, when it is time. */
+void sm_pulse_tick(sm_dispatcher *d, int64_t now);
+/* Pings one worker now; the number of the ping. */
+int64_t sm_pulse_ping(sm_worker *w);
+/* A worker that was thought stuck has answered for everything: it serves again. */
+void sm_pulse_recovered(sm_worker *w);
 
 /* arrival.c */
 sm_rc sm_arrival_frame(void *worker, const sm_frame *f, sm_err *err);

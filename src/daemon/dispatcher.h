@@ -1,5 +1,7 @@
 /* dispatcher: the pool of worker processes: spawns them (posix_spawn, early), sends texts and
  * frames, keeps each run's deadline, kills what is stuck, tells each run's end exactly once.
+ * A run goes to a shared worker, to one of its own, or to the lane: one niced worker that takes one
+ * run at a time.
  *
  * It knows nothing of schedules, platforms or the store. Owned by the loop's thread; the daemon's
  * side of a socket never blocks and has a bounded out buffer.
@@ -18,23 +20,54 @@ typedef struct sm_dispatcher_options {
     const char *display; /* sm_config.display */
     int workers, runs_per_worker, max_running;
     bool process_isolation;
+    int pulse_ms; /* between two pings of a worker; 0: 3 s. After five without an answer it goes */
     /* A `report` frame of a run that was dispatched to that worker. The answer is given now or
      * later with sm_dispatcher_answer; events are borrowed, and valid until the answer or the run's
      * end, whichever comes first. */
     void (*report)(void *ctx, const char *run_id, int64_t seq, const json_t *events);
     void *ctx;
+    /* A run that had ended as `timeout` was still in a call that does not return when its worker
+     * went, although that worker was well: it, and not the machine, was the reason. May be NULL. */
+    void (*stuck)(void *stuck_ctx, sm_inspection *inspection);
+    void *stuck_ctx;
 } sm_dispatcher_options;
+
+enum { SM_QUEUE_MAX = 20000 }; /* runs that may wait; one beyond it ends as `skipped` */
+
+/* Why a worker was killed by us. */
+typedef enum sm_kill {
+    SM_KILL_STUCK,    /* a run in it did not return from a call */
+    SM_KILL_SILENT,   /* it did not answer */
+    SM_KILL_PROTOCOL, /* it broke the protocol, or closed its socket and stayed */
+    SM_KILL_UNREAD,   /* it did not read what it was sent */
+    SM_KILL_START,    /* it did not say hello */
+    SM_KILL_STOP,     /* it was told to stop and did not, or the program stops */
+    SM_KILL_REASONS
+} sm_kill;
+const char *sm_kill_name(sm_kill why); /* "stuck", "silent", …; static */
+
+typedef struct sm_dispatcher_counts {
+    int workers, running, queued, max_running, queue_max; /* queued: in the lane's queue too */
+    /* since the start of the program: */
+    int64_t spawned, spawn_failed;
+    int64_t died; /* workers that ended without being asked or killed by us */
+    int64_t killed[SM_KILL_REASONS];
+    int64_t lost;    /* runs whose worker died under them */
+    int64_t stuck;   /* runs that were ended without their worker */
+    int64_t refused; /* runs that found the queue full */
+} sm_dispatcher_counts;
 
 /* The end of a run. outcome "lost": the worker died under it (error says how); `reported` tells
  * whether it had sent a report frame. */
 typedef struct sm_run_end {
-    const char *outcome;           /* ok failed timeout limit cancelled lost */
+    const char *outcome;           /* ok failed timeout limit cancelled lost skipped */
     const char *error, *traceback; /* NULL when none */
     double seconds, cpu;
     int64_t peak;
     int events;
     bool reported;
     bool alone; /* it had its worker for itself */
+    bool stuck; /* a timeout that its worker did not tell: perhaps a call that never returns */
     int signal; /* of a lost worker, 0 when it exited */
     int worker_pid;
     const char *log; /* runlog text */
@@ -52,6 +85,7 @@ typedef struct sm_run_order {
     json_t *net;     /* borrowed; may be NULL */
     json_t *secrets; /* taken; object name -> text, or NULL */
     bool alone;      /* in a worker of its own, which ends with it */
+    bool lane;       /* in the lane: niced, one at a time; with `alone` in a fresh worker there */
     sm_run_done done;
     void *done_ctx;
 } sm_run_order;
@@ -72,5 +106,10 @@ void sm_dispatcher_cancel(sm_dispatcher *d, const char *run_id);
  * every run is called, then `stopped` once. */
 void sm_dispatcher_stop(sm_dispatcher *d, int grace_ms, void (*stopped)(void *ctx), void *ctx);
 void sm_dispatcher_free(sm_dispatcher *d); /* after stopped */
-/* {workers:[{pid,running,alone,draining}], running, queued} new reference: for status and QUIT. */
+/* {workers:[{pid,running,alone,lane,draining}], running, queued, max_running, totals:{spawned,
+ * spawn_failed, died, killed:{reason: n}, lost, stuck, refused}} new reference. */
 json_t *sm_dispatcher_status(const sm_dispatcher *d);
+void sm_dispatcher_count(const sm_dispatcher *d, sm_dispatcher_counts *out);
+/* What every worker is doing, one line each and one for each of its first runs, for a person. */
+void sm_dispatcher_tell(const sm_dispatcher *d, void (*line)(void *ctx, const char *text),
+                        void *ctx);

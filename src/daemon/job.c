@@ -81,7 +81,8 @@ sm_job *sm_job_of_run(sm_dispatcher *d, const sm_run_order *order) {
     sm_job *j = sm_calloc(1, sizeof *j);
     j->d = d;
     j->attempt = 1;
-    j->alone = order->alone || order->inspection->isolated || d->opt.process_isolation;
+    j->alone = order->alone || d->opt.process_isolation;
+    j->lane = order->lane;
     j->limit_s = order->inspection->timeout;
     memcpy(j->run_id, order->run_id, sizeof j->run_id);
     j->run_id[32] = 0;
@@ -117,7 +118,8 @@ void sm_job_finish(sm_job *j, const sm_run_end *end) {
     sm_worker *w = j->worker;
     sm_run_end mine = *end;
     mine.reported = j->reported;
-    mine.alone = w ? w->alone : j->alone;
+    mine.stuck = j->stuck;
+    mine.alone = w ? w->kind != SM_WORKER_SHARED : j->alone;
     mine.worker_pid = w ? (int)w->pid : 0;
     leave_worker(j);
     detach(j);

@@ -4,7 +4,8 @@
  * has no runs left. Grants to which no worker is bound, while none is free, get an extra worker
  * that goes again when it is idle. Waiting jobs are looked at in order of arrival; one that cannot
  * be placed does not hold back others with other grants. A job that asks for a worker of its own
- * gets a fresh one, which ends with it. Owned by the loop; calls nobody back.
+ * gets a fresh one, which ends with it. The lane is one worker that takes one run after the other.
+ * Owned by the loop; calls nobody back.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -38,7 +39,7 @@ static void dispatch(sm_worker *w, sm_job *j) {
     if (rc != SM_OK) {
         sm_log(SM_LOG_ERROR, "worker %d does not read what it is sent and is ended: %s",
                (int)w->pid, err.msg);
-        sm_pool_kill(w, "it did not read what it was sent");
+        sm_pool_kill(w, SM_KILL_UNREAD, "it did not read what it was sent");
         return;
     }
     sm_job_move(j, &w->jobs);
@@ -62,7 +63,8 @@ static int runs_of(const sm_worker *w) {
 }
 
 static bool open_to(const sm_worker *w, const sm_job *j) {
-    if (w->state != SM_WORKER_READY || w->alone || sm_link_pending(&w->link) > SM_LINK_OUT_BUSY)
+    if (w->state != SM_WORKER_READY || w->kind != SM_WORKER_SHARED ||
+        sm_link_pending(&w->link) > SM_LINK_OUT_BUSY)
         return false;
     if (j->is_load)
         return w->loads < SM_LOADS_PER_WORKER;
@@ -81,17 +83,30 @@ static sm_worker *worker_for(const sm_dispatcher *d, const sm_job *j) {
 /* Whether an extra worker is due for j: nobody is bound to its grants, nobody is on the way. */
 static bool wants_extra(const sm_dispatcher *d, const sm_job *j) {
     int starting;
-    int n = sm_pool_shared(d, &starting);
+    int n = sm_pool_count(d, SM_WORKER_SHARED, &starting);
     if (j->is_load || starting > 0 || n >= d->opt.workers + SM_WORKERS_EXTRA || d->start_fails > 0)
         return false;
     for (const sm_worker *w = d->workers; w; w = w->next)
-        if (w->state == SM_WORKER_READY && !w->alone && (!w->key || strcmp(w->key, j->key) == 0))
+        if (w->state == SM_WORKER_READY && w->kind == SM_WORKER_SHARED &&
+            (!w->key || strcmp(w->key, j->key) == 0))
             return false;
     return true;
 }
 
+/* A ceiling is told where it bites, once a minute. */
+static void tell_full(sm_dispatcher *d) {
+    int64_t now = sm_mono_ns();
+    if (d->full_ns != INT64_MIN && now - d->full_ns < SM_TELL_S * SM_NS_PER_S)
+        return;
+    d->full_ns = now;
+    sm_log(SM_LOG_WARN, "%d runs are under way, as many as max_running allows; %d wait", d->running,
+           d->shared.n);
+}
+
 static void place_shared(sm_dispatcher *d) {
     int beyond = 0;
+    if (d->shared.n > 0 && d->running >= d->opt.max_running)
+        tell_full(d);
     sm_job *next;
     for (sm_job *j = d->shared.first; j && beyond <= LOOK_BEYOND; j = next) {
         next = j->next;
@@ -101,8 +116,8 @@ static void place_shared(sm_dispatcher *d) {
             continue;
         }
         beyond++;
-        if (wants_extra(d, j))
-            (void)sm_pool_spawn(d, false);
+        if (wants_extra(d, j) && sm_pool_may_spawn(d))
+            (void)sm_pool_spawn(d, SM_WORKER_SHARED);
         if (d->start_fails >= SM_START_FAILS)
             return; /* what waited has been moved to `ending` */
     }
@@ -111,21 +126,44 @@ static void place_shared(sm_dispatcher *d) {
 static void place_alone(sm_dispatcher *d) {
     int starting;
     for (sm_worker *w = d->workers; w && d->waiting_alone.first; w = w->next)
-        if (w->alone && w->state == SM_WORKER_READY && w->jobs.n == 0 &&
+        if (w->kind == SM_WORKER_ALONE && w->state == SM_WORKER_READY && w->jobs.n == 0 &&
             (d->waiting_alone.first->is_load || d->running < d->opt.max_running))
             dispatch(w, d->waiting_alone.first);
     int most = d->opt.workers * d->opt.runs_per_worker;
-    int n = sm_pool_alone(d, &starting);
+    int n = sm_pool_count(d, SM_WORKER_ALONE, &starting);
     if (most > d->opt.max_running)
         most = d->opt.max_running;
-    while (starting < d->waiting_alone.n && n < most && sm_mono_ns() >= d->respawn_ns) {
-        if (sm_pool_spawn(d, true) != SM_OK)
+    while (starting < d->waiting_alone.n && n < most && sm_pool_may_spawn(d)) {
+        if (sm_pool_spawn(d, SM_WORKER_ALONE) != SM_OK)
             return;
         starting++;
         n++;
     }
-    if (d->waiting_alone.n > 0 && sm_mono_ns() < d->respawn_ns)
-        sm_deadline_at(d, d->respawn_ns);
+}
+
+/* One worker, whatever its state: while the last one dies, the next run waits. */
+static void place_lane(sm_dispatcher *d) {
+    sm_worker *w = d->workers;
+    if (!d->lane.first)
+        return;
+    while (w && w->kind != SM_WORKER_LANE)
+        w = w->next;
+    if (!w) {
+        if (sm_pool_may_spawn(d))
+            (void)sm_pool_spawn(d, SM_WORKER_LANE);
+        return;
+    }
+    if (w->state != SM_WORKER_READY || w->jobs.n > 0 || d->running >= d->opt.max_running)
+        return;
+    sm_job *j = d->lane.first;
+    if (j->alone && w->spent) {
+        sm_pool_retire(w);
+        return;
+    }
+    w->spent = true;
+    w->own = j->alone;
+    w->retire_ns = INT64_MAX;
+    dispatch(w, j);
 }
 
 void sm_placing_all(sm_dispatcher *d) {
@@ -133,6 +171,7 @@ void sm_placing_all(sm_dispatcher *d) {
         return;
     place_shared(d);
     place_alone(d);
+    place_lane(d);
 }
 
 static int holders(void *ctx, const sm_blob *b) {
@@ -154,18 +193,26 @@ static void forget(sm_dispatcher *d) {
             sm_link_forget(&w->link, holders, d);
 }
 
+/* The lane's worker goes when the lane has been empty for a while. */
+static void plan_retire(sm_worker *w) {
+    w->retire_ns = sm_mono_ns() + SM_LANE_IDLE_MS * SM_NS_PER_MS;
+    sm_deadline_at(w->d, w->retire_ns);
+}
+
 /* An extra worker goes when it is idle. */
 static void trim(sm_worker *w) {
     int starting;
-    if (w->state == SM_WORKER_READY && w->jobs.n == 0 && !w->alone &&
-        sm_pool_shared(w->d, &starting) > w->d->opt.workers)
+    if (w->state == SM_WORKER_READY && w->jobs.n == 0 && w->kind == SM_WORKER_SHARED &&
+        sm_pool_count(w->d, SM_WORKER_SHARED, &starting) > w->d->opt.workers)
         sm_pool_retire(w);
 }
 
 void sm_placing_ready(sm_worker *w) {
-    if (w->alone && w->d->waiting_alone.n == 0)
+    if (w->kind == SM_WORKER_ALONE && w->d->waiting_alone.n == 0)
         sm_pool_retire(w); /* what it was made for is gone */
     sm_placing_all(w->d);
+    if (w->kind == SM_WORKER_LANE && w->state == SM_WORKER_READY && w->jobs.n == 0)
+        plan_retire(w);
     trim(w);
 }
 
@@ -176,10 +223,18 @@ void sm_placing_freed(sm_worker *w) {
         w->key = NULL;
     }
     if (w->jobs.n == 0) {
-        if (w->state == SM_WORKER_DRAINING)
-            sm_pool_kill(w, w->plan);
-        else if (w->state == SM_WORKER_READY && (w->alone || d->stopping))
+        bool over = w->kind == SM_WORKER_ALONE || d->stopping || w->own;
+        if (w->state == SM_WORKER_DRAINING && (w->poisoned || d->stopping))
+            sm_pool_kill(w, w->plan_kind, w->plan);
+        else if (w->state == SM_WORKER_DRAINING) { /* what it says within this time shows that it
+                                                      only was slow */
+            char why[sizeof w->plan];
+            memcpy(why, w->plan, sizeof why);
+            sm_pool_kill_in(w, SM_LATE_MS, w->plan_kind, why);
+        } else if (w->state == SM_WORKER_READY && over)
             sm_pool_retire(w);
+        else if (w->kind == SM_WORKER_LANE)
+            plan_retire(w);
     }
     forget(d);
     sm_placing_all(d);

@@ -1,10 +1,10 @@
-/* pool: the worker processes: spawned early, reaped, replaced; and their going, however it comes.
+/* pool: the worker processes: spawned early, replaced, told to go, killed. (Their end: grave.)
  *
  * A worker is this executable with `--worker`, one end of a socket pair as its descriptor 3, a
  * process group of its own, PATH and the places of zone and CA files as its only environment, and
  * no other descriptor of ours. A worker that dies before its hello delays the next one
- * (exponentially, at most 30 s). Only own pids are waited for. A worker's record lives until its
- * poll handle is closed. Owned by the loop.
+ * (exponentially, at most 30 s); when very many die later, they are replaced one at a time. Owned
+ * by the loop.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,6 +16,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,10 +25,17 @@ static int64_t in_ms(int64_t ms) {
     return sm_mono_ns() + ms * SM_NS_PER_MS;
 }
 
-void sm_pool_kill_in(sm_worker *w, int64_t ms, const char *why) {
+const char *sm_kill_name(sm_kill why) {
+    static const char *const names[] = {"stuck", "silent", "protocol", "unread", "start", "stop"};
+    _Static_assert(SM_ARRAY_LEN(names) == SM_KILL_REASONS, "one name per reason");
+    return (unsigned)why < SM_KILL_REASONS ? names[why] : "?";
+}
+
+void sm_pool_kill_in(sm_worker *w, int64_t ms, sm_kill kind, const char *why) {
     int64_t at = in_ms(ms);
     if (at < w->kill_ns) {
         w->kill_ns = at;
+        w->plan_kind = kind;
         snprintf(w->plan, sizeof w->plan, "%s", why);
         sm_deadline_at(w->d, at);
     }
@@ -38,13 +46,13 @@ static void on_link_ended(void *ctx, const char *why) {
     if (why) {
         sm_log(SM_LOG_ERROR, "worker %d broke the protocol and is ended: %s", (int)w->pid, why);
         w->muted = true;
-        sm_pool_kill(w, "it broke the protocol");
+        sm_pool_kill(w, SM_KILL_PROTOCOL, "it broke the protocol");
         return;
     }
     /* It is ending, or closed its socket: its exit tells how. */
     if (w->state != SM_WORKER_RETIRING)
         w->state = SM_WORKER_DYING;
-    sm_pool_kill_in(w, SM_EOF_MS, "it closed its socket");
+    sm_pool_kill_in(w, SM_EOF_MS, SM_KILL_PROTOCOL, "it closed its socket");
 }
 
 static void on_link_drained(void *ctx) {
@@ -106,7 +114,7 @@ static int wire_child(pid_t *pid, const char *self, int fd) {
     return rc;
 }
 
-static void note_failed_start(sm_dispatcher *d, const char *how) {
+void sm_pool_failed(sm_dispatcher *d, const char *how) {
     int64_t wait = SM_RESPAWN_BASE_MS;
     for (int i = 0; i < d->start_fails && wait < SM_RESPAWN_MAX_MS; i++)
         wait *= 2;
@@ -123,14 +131,29 @@ static void note_failed_start(sm_dispatcher *d, const char *how) {
     snprintf(text, sizeof text, "no worker process can be started: %s", how);
     bool served = false;
     for (const sm_worker *w = d->workers; w; w = w->next)
-        served = served || (w->state == SM_WORKER_READY && !w->alone);
+        served = served || (w->state == SM_WORKER_READY && w->kind == SM_WORKER_SHARED);
     while (d->shared.first && !served)
         sm_job_end_later(d->shared.first, "failed", text);
     while (d->waiting_alone.first)
         sm_job_end_later(d->waiting_alone.first, "failed", text);
+    while (d->lane.first)
+        sm_job_end_later(d->lane.first, "failed", text);
 }
 
-sm_rc sm_pool_spawn(sm_dispatcher *d, bool alone) {
+bool sm_pool_may_spawn(sm_dispatcher *d) {
+    int64_t now = sm_mono_ns(), at = d->respawn_ns;
+    d->deaths -= (double)(now - d->deaths_ns) / (double)SM_NS_PER_S * SM_DEATHS_PER_S;
+    d->deaths = d->deaths < 0 ? 0 : d->deaths;
+    d->deaths_ns = now;
+    int64_t damped = d->spawned_ns + SM_DAMP_MS * SM_NS_PER_MS;
+    if (d->deaths > SM_DEATHS_BURST && damped > at)
+        at = damped;
+    if (at > now)
+        sm_deadline_at(d, at);
+    return at <= now;
+}
+
+sm_rc sm_pool_spawn(sm_dispatcher *d, sm_worker_kind kind) {
     int pair[2] = {-1, -1};
     sm_err err = SM_ERR_INIT;
     sm_worker *w = sm_calloc(1, sizeof *w);
@@ -144,8 +167,8 @@ sm_rc sm_pool_spawn(sm_dispatcher *d, bool alone) {
         goto out;
     }
     w->d = d;
-    w->alone = alone;
-    w->kill_ns = INT64_MAX;
+    w->kind = kind;
+    w->kill_ns = w->retire_ns = INT64_MAX;
     w->link.frame = sm_arrival_frame;
     w->link.ended = on_link_ended;
     w->link.drained = on_link_drained;
@@ -155,6 +178,8 @@ sm_rc sm_pool_spawn(sm_dispatcher *d, bool alone) {
         sm_err_sys(&err, rc, "%s", d->self);
         goto out;
     }
+    if (kind == SM_WORKER_LANE) /* its group: it may have threads by now */
+        (void)setpriority(PRIO_PGRP, (id_t)w->pid, 19);
     if (sm_link_open(&w->link, d->opt.loop, pair[0], &err) != SM_OK) {
         int status;
         kill(w->pid, SIGKILL);
@@ -163,13 +188,14 @@ sm_rc sm_pool_spawn(sm_dispatcher *d, bool alone) {
         goto out;
     }
     pair[0] = -1;
-    w->spawned_ns = sm_mono_ns();
+    w->spawned_ns = d->spawned_ns = sm_mono_ns();
+    d->counts.spawned++;
     sm_map_init(&w->ghosts);
     w->next = d->workers;
     if (d->workers)
         d->workers->prev = w;
     d->workers = w;
-    sm_pool_kill_in(w, SM_START_MS, "it did not say hello");
+    sm_pool_kill_in(w, SM_START_MS, SM_KILL_START, "it did not say hello");
     w = NULL;
 out:
     if (pair[0] >= 0)
@@ -177,16 +203,18 @@ out:
     if (pair[1] >= 0)
         close(pair[1]);
     free(w);
-    if (err.code != SM_OK)
-        note_failed_start(d, err.msg);
+    if (err.code != SM_OK) {
+        d->counts.spawn_failed++;
+        sm_pool_failed(d, err.msg);
+    }
     return err.code;
 }
 
-static int count(const sm_dispatcher *d, bool alone, int *starting) {
+int sm_pool_count(const sm_dispatcher *d, sm_worker_kind kind, int *starting) {
     int n = 0;
     *starting = 0;
     for (const sm_worker *w = d->workers; w; w = w->next)
-        if (w->alone == alone && w->state <= SM_WORKER_READY) {
+        if (w->kind == kind && w->state <= SM_WORKER_READY) {
             n++;
             if (w->state == SM_WORKER_STARTING)
                 ++*starting;
@@ -194,31 +222,20 @@ static int count(const sm_dispatcher *d, bool alone, int *starting) {
     return n;
 }
 
-int sm_pool_shared(const sm_dispatcher *d, int *starting) {
-    return count(d, false, starting);
-}
-
-int sm_pool_alone(const sm_dispatcher *d, int *starting) {
-    return count(d, true, starting);
-}
-
 void sm_pool_fill(sm_dispatcher *d) {
     int starting;
-    while (!d->stopping && sm_pool_shared(d, &starting) < d->opt.workers) {
-        if (sm_mono_ns() < d->respawn_ns) {
-            sm_deadline_at(d, d->respawn_ns);
+    while (!d->stopping && sm_pool_count(d, SM_WORKER_SHARED, &starting) < d->opt.workers)
+        if (!sm_pool_may_spawn(d) || sm_pool_spawn(d, SM_WORKER_SHARED) != SM_OK)
             return;
-        }
-        if (sm_pool_spawn(d, false) != SM_OK)
-            return;
-    }
 }
 
-void sm_pool_kill(sm_worker *w, const char *why) {
+void sm_pool_kill(sm_worker *w, sm_kill kind, const char *why) {
     if (w->reaped)
         return;
-    if (!w->why[0])
+    if (!w->why[0]) {
         snprintf(w->why, sizeof w->why, "%s", why);
+        w->d->counts.killed[kind]++;
+    }
     w->state = SM_WORKER_DYING;
     w->kill_ns = INT64_MAX;
     /* Not reaped, so the pid is still its. */
@@ -235,101 +252,12 @@ void sm_pool_retire(sm_worker *w) {
         sm_link_flush(&w->link);
     json_decref(head);
     w->kill_ns = INT64_MAX;
-    sm_pool_kill_in(w, SM_RETIRE_MS, "it did not stop");
-}
-
-static void on_closed(uv_handle_t *h) {
-    sm_link *l = h->data;
-    sm_worker *w = l->ctx;
-    sm_map_fini(&w->ghosts);
-    free(w->key);
-    free(w);
-}
-
-/* Says how a process ended. */
-static void how_ended(const sm_worker *w, int status, char *out, size_t cap) {
-    if (WIFSIGNALED(status) && w->why[0] && WTERMSIG(status) == SIGKILL)
-        snprintf(out, cap, "its worker process was ended because %s", w->why);
-    else if (WIFSIGNALED(status))
-        snprintf(out, cap, "its worker process was ended by signal %d (%s)", WTERMSIG(status),
-                 sigdescr_np(WTERMSIG(status)) ? sigdescr_np(WTERMSIG(status)) : "unknown");
-    else
-        snprintf(out, cap, "its worker process exited with code %d", WEXITSTATUS(status));
-}
-
-/* A job whose worker died under it. */
-static void lose(sm_worker *w, sm_job *j, int status, const char *how) {
-    int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    sm_dispatcher *d = w->d;
-    if (d->stopping) {
-        sm_job_end_now(j, "cancelled", "the program is stopping", 0);
-    } else if (!j->is_load) {
-        sm_job_end_now(j, j->cancelled ? "cancelled" : "lost", how, signal);
-    } else if (!w->alone && j->attempt == 1) {
-        /* A neighbour may have been the culprit. */
-        j->attempt = 2;
-        j->alone = true;
-        j->worker = NULL;
-        w->loads--;
-        sm_job_move(j, &d->waiting_alone);
-    } else {
-        char text[SM_ERR_MAX];
-        if (signal)
-            snprintf(text, sizeof text, "%s/%s: loading crashed its worker (signal %d)", d->display,
-                     j->source->file, signal);
-        else
-            snprintf(text, sizeof text, "%s/%s: loading ended its worker (exit code %d)",
-                     d->display, j->source->file, WEXITSTATUS(status));
-        sm_job_end_now(j, "failed", text, 0);
-    }
-}
-
-static void bury(sm_worker *w, int status) {
-    sm_dispatcher *d = w->d;
-    char how[SM_ERR_MAX];
-    bool asked = w->state == SM_WORKER_RETIRING;
-    w->reaped = true;
-    w->state = SM_WORKER_DYING;
-    if (!w->muted)
-        sm_link_drain(&w->link); /* a result that it wrote before it died counts */
-    how_ended(w, status, how, sizeof how);
-    if (w->prev)
-        w->prev->next = w->next;
-    else
-        d->workers = w->next;
-    if (w->next)
-        w->next->prev = w->prev;
-    if (!asked && !d->stopping && w->hello)
-        sm_log(w->why[0] && w->jobs.n == 0 ? SM_LOG_DEBUG : SM_LOG_WARN,
-               "worker %d: %s; %d %s lost", (int)w->pid, how + strlen("its worker process "),
-               w->jobs.n, w->jobs.n == 1 ? "job" : "jobs");
-    if (!asked && !d->stopping && !w->hello)
-        note_failed_start(d, how);
-    sm_pool_fill(d);
-    while (w->jobs.first)
-        lose(w, w->jobs.first, status, how);
-    sm_link_close(&w->link, on_closed);
-    sm_deadline_at(d, 0);
-}
-
-void sm_pool_reap(sm_dispatcher *d) {
-    sm_worker *next;
-    for (sm_worker *w = d->workers; w; w = next) {
-        int status;
-        next = w->next;
-        pid_t got = waitpid(w->pid, &status, WNOHANG);
-        if (got < 0 && errno == ECHILD)
-            status = 0; /* somebody else reaped it; how it ended is lost */
-        else if (got != w->pid)
-            continue;
-        bury(w, status);
-    }
-    sm_placing_all(d);
+    sm_pool_kill_in(w, SM_RETIRE_MS, SM_KILL_STOP, "it did not stop");
 }
 
 static void on_chld(uv_signal_t *s, int signum) {
     (void)signum;
-    sm_pool_reap(s->data);
+    sm_grave_reap(s->data);
 }
 
 bool sm_pool_start(sm_dispatcher *d, sm_err *err) {

@@ -61,6 +61,7 @@ static void run_once(const sm_requests_from *from, sm_control_peer *peer, const 
 typedef struct listing {
     sm_catalog *catalog;
     sm_store *store;
+    sm_conduct *conduct;
     json_t *nodes;
     sm_control_peer *peer;
     json_t *registry;
@@ -75,11 +76,15 @@ static void listing_end(listing *l, json_t *answer) {
 
 static void list_last(void *ctx, sm_rc rc, const sm_err *err, const json_t *last) {
     listing *l = ctx;
-    if (rc != SM_OK)
+    if (rc != SM_OK) {
         listing_end(l, sm_control_error(rc, err->msg));
-    else
-        listing_end(l, json_pack("{s:b, s:o}", "ok", 1, "result",
-                                 sm_view_list(l->catalog, l->nodes, l->registry, last)));
+        return;
+    }
+    json_t *list = sm_view_list(l->catalog, l->nodes, l->registry, last);
+    json_t *conditions = sm_conduct_conditions(l->conduct);
+    sm_conduct_mark(list, conditions);
+    json_decref(conditions);
+    listing_end(l, json_pack("{s:b, s:o}", "ok", 1, "result", list));
 }
 
 static void list_registry(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
@@ -114,9 +119,14 @@ static void status_outbox(void *ctx, sm_rc rc, const sm_err *err, const json_t *
 static void tell_status(const sm_requests_from *from, sm_control_peer *peer) {
     asked_status *q = sm_calloc(1, sizeof *q);
     q->peer = peer;
+    sm_conduct_counts counts;
+    sm_conduct_count(from->conduct, &counts);
     q->answer =
-        json_pack("{s:o, s:o, s:o}", "workers", sm_dispatcher_status(from->dispatcher), "accounts",
-                  sm_accounts_status(from->accounts), "trouble", sm_desks_troubles(from->desks));
+        json_pack("{s:o, s:o, s:o, s:{s:i, s:i, s:I, s:I}}", "workers",
+                  sm_dispatcher_status(from->dispatcher), "accounts",
+                  sm_accounts_status(from->accounts), "trouble", sm_desks_troubles(from->desks),
+                  "conduct", "quarantined", counts.quarantined, "penalised", counts.penalised,
+                  "held", (json_int_t)counts.held, "repeated", (json_int_t)counts.repeated);
     sm_store_call(from->store, SM_OP_OUTBOX_STATS, NULL, status_outbox, q);
 }
 
@@ -127,6 +137,7 @@ void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer,
         listing *l = sm_calloc(1, sizeof *l);
         *l = (listing){.catalog = from->catalog,
                        .store = from->store,
+                       .conduct = from->conduct,
                        .nodes = sm_accounts_nodes(from->accounts),
                        .peer = peer};
         sm_store_call(l->store, SM_OP_REGISTRY_GET, NULL, list_registry, l);

@@ -13,6 +13,7 @@ typedef struct sm_requests_from { /* where answers come from; all of it outlives
     sm_catalog *catalog;
     sm_dispatcher *dispatcher;
     sm_runner *runner;
+    sm_conduct *conduct;
     sm_desks *desks;
     sm_accounts *accounts;
     sm_store *store;
@@ -20,7 +21,7 @@ typedef struct sm_requests_from { /* where answers come from; all of it outlives
 } sm_requests_from;
 
 /* Answers one request, now or later, with sm_control_reply. from is borrowed for the call.
- *   {op: "list"} -> views.h   {op: "status"} -> {workers, accounts, outbox, trouble: [texts]}
+ *   {op: "list"} -> views.h   {op: "status"} -> {workers, conduct, accounts, outbox, trouble}
  *   {op: "once", root, select, override, drain_ms} -> {progress: report} for each run, then once.h;
  *   SM_INVALID when root is not the directory of inspections that is run here. */
 void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer, const json_t *request);

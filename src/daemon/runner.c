@@ -2,8 +2,7 @@
  * report.
  *
  * A run whose worker died under it, and that had reported nothing, is repeated once, alone; the one
- * that dies alone is `crashed` and its inspection runs alone until its text changes
- * (script-api 2.5).
+ * that dies alone is `crashed` (script-api 2.5). What follows for the inspection is conduct's.
  */
 #include "daemon/runner.h"
 #include "base/buf.h"
@@ -44,6 +43,7 @@ typedef struct job {
     int64_t peak;
     int worker_pid;
     bool repeat; /* this attempt is to be followed by another, alone */
+    bool held;   /* the penalty lane kept it from starting */
     json_t *report;
 } job;
 
@@ -153,6 +153,8 @@ static void record(job *j, const sm_intake_run *seen) {
         text_or_null(j->traceback), "worst", text_or_null(seen->worst), "headline",
         text_or_null(seen->worst ? seen->headline : NULL), "log", log, "slot",
         j->slot == SM_NO_SLOT ? json_null() : json_integer(j->slot), "attempt", j->attempt);
+    if (j->held)
+        json_object_set_new(j->report, "held", json_true());
     if (!r->o.store) {
         json_object_set(j->report, "reported", seen->kept);
         recorded(j, SM_OK, NULL, NULL);
@@ -177,6 +179,11 @@ static void record(job *j, const sm_intake_run *seen) {
 
 static void closed(void *ctx, const sm_intake_run *seen) {
     record(ctx, seen);
+}
+
+/* A person who asks for a run of a penalised inspection gets it. */
+static bool is_due(const job *j) {
+    return strcmp(j->trigger, "manual") != 0 && strcmp(j->trigger, "once") != 0;
 }
 
 static void replace(char **at, const char *text) {
@@ -217,11 +224,22 @@ static void ended(void *ctx, const sm_run_end *end) {
         } else {
             replace(&j->outcome, "crashed");
             snprintf(text, sizeof text, "%s", how);
-            if (end->alone)
-                j->inspection->isolated = true;
         }
         replace(&j->error, text);
     }
+    sm_conduct *conduct = j->runner->o.conduct;
+    if (conduct && j->repeat)
+        sm_conduct_repeated(conduct);
+    else if (conduct)
+        sm_conduct_ended(conduct, j->inspection,
+                         &(sm_conduct_end){.outcome = j->outcome,
+                                           .error = j->error,
+                                           .seconds = j->seconds,
+                                           .cpu = j->cpu,
+                                           .alone = end->alone,
+                                           .stuck = end->stuck,
+                                           .due = is_due(j)},
+                         sm_wall_ns());
     sm_intake_close(j->runner->o.intake, j->run_id, closed, j);
 }
 
@@ -250,13 +268,17 @@ static void dispatch(job *j) {
             json_deep_copy(j->params), "hash", j->inspection->source->script->hash);
         sm_store_call(r->o.store, SM_OP_RUN_START, args, NULL, NULL);
     }
+    sm_conduct *conduct = r->o.conduct;
+    bool own = conduct && sm_conduct_alone(conduct, j->inspection);
+    bool lane = conduct && sm_conduct_penalised(conduct, j->inspection);
     sm_intake_open(r->o.intake, j->run_id, j->inspection, j->checker, j->attempt, j->trigger);
     sm_run_order order = {.inspection = j->inspection,
                           .params = json_incref(j->params),
                           .ctx = run_ctx(j),
                           .net = r->o.config->net,
                           .secrets = NULL,
-                          .alone = j->alone || j->inspection->isolated,
+                          .alone = j->alone || own,
+                          .lane = lane,
                           .done = ended,
                           .done_ctx = j};
     memcpy(order.run_id, j->run_id, sizeof order.run_id);
@@ -308,6 +330,14 @@ void sm_runner_start(sm_runner *r, const sm_run_want *want) {
                .attempt = 1,
                .notes = json_array()};
     r->active++;
+    char sentence[SM_ERR_MAX];
+    if (r->o.conduct && is_due(j) &&
+        !sm_conduct_may_start(r->o.conduct, j->inspection, sm_wall_ns(), sentence,
+                              sizeof sentence)) {
+        j->held = true;
+        end_without_run(j, "skipped", sentence);
+        return;
+    }
     sm_registrar *registrar = r->o.registrar;
     if (r->o.registrar_of)
         registrar = r->o.registrar_of(r->o.desks, j->inspection->account);

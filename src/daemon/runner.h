@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "daemon/catalog.h"
+#include "daemon/conduct.h"
 #include "daemon/dispatcher.h"
 #include "daemon/intake.h"
 #include "daemon/registrar.h"
@@ -18,6 +19,7 @@ typedef struct sm_runner_options {
     sm_intake *intake;
     sm_store *store;         /* NULL: dry run */
     sm_registrar *registrar; /* NULL: dry run */
+    sm_conduct *conduct;     /* NULL: dry run */
     const char *node;
     /* With several accounts: whose registrar, and which node (daemon/desks.h); else NULL. */
     sm_registrar *(*registrar_of)(void *desks, const char *account);
@@ -30,7 +32,7 @@ typedef struct sm_runner_options {
 /* done gets, once, an object (borrowed):
  * {id, run, trigger, outcome, events, seconds, error|null, traceback|null, worst|null,
  * headline|null, log (array of {t, level, text}), slot|null, attempt, reported:[events]} ;
- * `reported` only in a dry run. */
+ * `reported` only in a dry run; `held: true` when the penalty lane kept a due run from starting. */
 typedef void (*sm_runner_done)(void *ctx, const json_t *report);
 
 typedef struct sm_run_want {

@@ -27,6 +27,7 @@ static const sm_op ops[] = {
     {SM_OP_TEXTS_DELETE, "texts_delete", sm_op_texts_delete, true, false},
     {SM_OP_KV_PUT, "kv_put", sm_op_kv_put, true, false},
     {SM_OP_KV_GET, "kv_get", sm_op_kv_get, false, false},
+    {SM_OP_KV_LIST, "kv_list", sm_op_kv_list, false, true},
     {SM_OP_LOCAL_LIST, "local_list", sm_op_local_list, false, false},
     {SM_OP_LOCAL_CREATE, "local_create", sm_op_local_create, true, false},
     {SM_OP_LOCAL_MODIFY, "local_modify", sm_op_local_modify, true, false},

@@ -82,6 +82,7 @@ typedef enum sm_store_op {
     SM_OP_TEXTS_DELETE, /* {file} -> null */
     SM_OP_KV_PUT,       /* {key,value} -> null ; a null value removes the key */
     SM_OP_KV_GET,       /* {key} -> value|null */
+    SM_OP_KV_LIST,      /* {prefix} -> {key: value} of the first 20,000 keys that begin so */
     /* The embedded platform `local`. An item is what the remote list shows:
      * {uuid, refKey, title, status(0 enabled, 2 disabled), jsonScript:{refFuncInfo, callKwargs},
      *  createAt, updateAt}. */

@@ -169,6 +169,7 @@ sm_rc sm_op_texts_get(sm_core *c, const json_t *args, json_t **result, sm_err *e
 sm_rc sm_op_texts_delete(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_kv_put(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_kv_get(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_kv_list(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_local_list(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_local_create(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_local_modify(sm_core *c, const json_t *args, json_t **result, sm_err *err);

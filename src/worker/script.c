@@ -223,6 +223,7 @@ out:
     if (!out->libs)
         out->libs = json_array();
     out->log = sm_runlog_text(&run.log, &out->log_n);
+    out->niced = atomic_load(&run.niced);
     job_fini(&j);
     sm_run_fini(&run);
 }

@@ -28,6 +28,7 @@ typedef struct sm_loaded {
     int line;            /* of the error, 0 unknown */
     char *log;           /* runlog text */
     size_t log_n;
+    bool niced; /* the watchdog made its thread nice: it ends afterwards */
 } sm_loaded;
 void sm_script_load(const sm_snapshot *snap, const sm_limits *limits, sm_loaded *out);
 void sm_loaded_fini(sm_loaded *l);

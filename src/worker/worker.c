@@ -110,6 +110,11 @@ static sm_rc take_frame(sm_worker *w, sm_frame *frame, sm_err *err) {
             if (json_is_string(hash))
                 sm_texts_forget(w->texts, json_string_value(hash));
         }
+    } else if (strcmp(t, "ping") == 0) {
+        json_t *pong =
+            json_pack("{s:s, s:I}", "t", "pong", "n", (json_int_t)sm_json_int(head, "n", 0));
+        sm_wlink_send(w->link, pong, NULL, 0, NULL);
+        json_decref(pong);
     } else if (strcmp(t, "cancel") == 0) {
         sm_wjob_cancel(w, sm_json_str(head, "run", ""));
     } else if (strcmp(t, "stop") == 0) {

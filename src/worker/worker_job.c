@@ -251,7 +251,8 @@ static void set_text(json_t *head, const char *key, const char *text) {
     free(masked);
 }
 
-static void do_load(sm_wjob *job) {
+/* True when it made its thread nice. */
+static bool do_load(sm_wjob *job) {
     sm_loaded loaded;
     sm_err err = SM_ERR_INIT;
     sm_script_load(&job->snap, &job->limits, &loaded);
@@ -271,7 +272,9 @@ static void do_load(sm_wjob *job) {
         sm_wlink_send(job->w->link, head, NULL, 0, NULL);
     }
     json_decref(head);
+    bool niced = loaded.niced;
     sm_loaded_fini(&loaded);
+    return niced;
 }
 
 static void do_run(sm_wjob *job) {
@@ -301,7 +304,7 @@ bool sm_wjob_do(void *ctx, void *arg) {
         do_run(job);
         niced = atomic_load(&job->run.niced);
     } else {
-        do_load(job);
+        niced = do_load(job);
     }
     job_free(job);
     return niced;

@@ -101,8 +101,9 @@ static void *thread_main(void *arg) {
     while (job) {
         bool end = p->fn(p->ctx, job);
         pthread_mutex_lock(&p->mu);
-        /* A thread that must end still takes a waiting job when it is the last. */
-        job = end && p->threads > 1 ? NULL : wait_for_job(p);
+        /* A thread that must end still takes a job that waits for any thread when it is the last,
+         * but it does not sit down to wait for one: it is nice. */
+        job = !end ? wait_for_job(p) : p->threads > 1 ? NULL : take_waiting(p);
         if (!job)
             p->threads--;
         pthread_mutex_unlock(&p->mu);

@@ -179,6 +179,8 @@ def main():
             with changed:
                 answers[f["run"], f["seq"]] = f
                 changed.notify_all()
+        elif f["t"] == "ping":
+            send({"t": "pong", "n": f["n"]})
         elif f["t"] == "cancel":
             with changed:
                 cancels[f["run"]] = True

@@ -220,7 +220,8 @@ static void test_stuck(void **state) {
     assert_true(fake_wait(&b.loop, &stuck.done, 1, 5000));
     double took = (double)(stuck.at_ns - began) / 1e9;
     assert_string_equal(stuck.outcome, "timeout");
-    assert_string_equal(stuck.error, "time limit of 0.5 s reached in a call that does not return");
+    assert_string_equal(stuck.error,
+                        "time limit of 0.5 s reached in a call that does not return; see timeout");
     assert_true(took >= 0.5 && took < 0.5 + 1.0);
     json_t *status = sm_dispatcher_status(b.d);
     assert_int_equal(json_array_size(json_object_get(status, "workers")), 2);

@@ -17,6 +17,7 @@ typedef struct bench {
     room room;
     sm_intake *intake;
     sm_runner *r;
+    sm_conduct *conduct;
     sm_config config;
     sm_view view;
     sm_inspection *p;
@@ -27,7 +28,7 @@ typedef struct bench {
     void *viewed_ctx;
     bool view_open;
     sm_run_order order; /* the last one */
-    bool alone[4];
+    bool alone[4], lane[4];
     char run_ids[4][33];
     json_t *params, *ctx, *report;
 } bench;
@@ -53,6 +54,7 @@ void sm_dispatcher_run(sm_dispatcher *d, const sm_run_order *order) {
     assert_true(the->orders < 4);
     the->order = *order;
     the->alone[the->orders] = order->alone;
+    the->lane[the->orders] = order->lane;
     snprintf(the->run_ids[the->orders], 33, "%s", order->run_id);
     the->orders++;
     json_decref(the->params);
@@ -114,7 +116,9 @@ static void begin(bench *b, bool dry, const char *spec) {
 
     sm_store *store = dry ? NULL : b->room.store;
     b->intake = sm_intake_new(store, "local", NULL, NULL);
+    b->conduct = dry ? NULL : sm_conduct_new(store);
     sm_runner_options opt = {.config = &b->config,
+                             .conduct = b->conduct,
                              .intake = b->intake,
                              .store = store,
                              .registrar = dry ? NULL : (sm_registrar *)(void *)b,
@@ -133,6 +137,7 @@ static void end(bench *b) {
     room_close_store(&b->room);
     room_turn_out(&b->room);
     sm_runner_free(b->r);
+    sm_conduct_free(b->conduct);
     sm_intake_free(b->intake);
     assert_int_equal(b->p->refs, 1);
     sm_inspection_unref(b->p);
@@ -253,8 +258,9 @@ static void test_repeated_alone(void **state) {
     } rows[] = {
         {"innocent", NULL, "ok", "ok", "cancelled/schedule/1 ok/retry/2", false},
         {"culprit", NULL, "lost", "crashed", "cancelled/schedule/1 crashed/retry/2", true},
+        /* a neighbour may have done it: the next run is alone, to see */
         {"retry = false", "{'title':'T','retry':false}", NULL, "crashed", "crashed/schedule/1",
-         false},
+         true},
     };
     (void)state;
     for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
@@ -276,7 +282,7 @@ static void test_repeated_alone(void **state) {
         }
         expect_runs(&b, rows[i].runs);
         expect_slot(&b, rows[i].outcome); /* once, after the last attempt */
-        assert_int_equal(b.p->isolated, rows[i].isolated);
+        assert_int_equal(sm_conduct_alone(b.conduct, b.p), rows[i].isolated);
         if (rows[i].isolated) { /* alone from now on, and not repeated */
             b.orders = 0;
             b.ends[0] = (ending){.outcome = "lost"};
@@ -288,6 +294,45 @@ static void test_repeated_alone(void **state) {
         }
         end(&b);
     }
+}
+
+/* Three limits in a row: due runs are held, each with its slot; a person's run goes to the lane. */
+static void test_penalty(void **state) {
+    (void)state;
+    bench b;
+    begin(&b, false, "{'title':'T','schedule':['@every 5s']}");
+    for (int i = 0; i < 3; i++) {
+        b.orders = 0;
+        b.ends[0] = (ending){.outcome = "limit", .error = "memory limit of 32 MiB reached"};
+        int n = b.reports;
+        start_slot(&b, 60 + i, NULL);
+        room_wait(&b.room, &b.reports, n + 1);
+        assert_int_equal(b.orders, 1);
+        assert_false(b.lane[0]);
+    }
+    b.orders = 0;
+    for (int i = 0; i < 2; i++) {
+        int n = b.reports;
+        start_slot(&b, 70 + i, NULL);
+        room_wait(&b.room, &b.reports, n + 1);
+        assert_string_equal(said(&b, "outcome"), "skipped");
+        assert_non_null(strstr(said(&b, "error"), "in the penalty lane until "));
+        assert_non_null(strstr(said(&b, "error"), ": hit a limit 3 times in a row"));
+        assert_true(sm_json_bool(b.report, "held", false));
+        expect_slot(&b, "skipped");
+    }
+    assert_int_equal(b.orders, 0);
+    b.ends[0] = (ending){.outcome = "ok"};
+    int n = b.reports;
+    start_slot(&b, SM_NO_SLOT, NULL);
+    room_wait(&b.room, &b.reports, n + 1);
+    assert_string_equal(said(&b, "outcome"), "ok");
+    assert_true(b.lane[0]);
+    sm_conduct_counts counts;
+    sm_conduct_count(b.conduct, &counts);
+    assert_int_equal(counts.penalised, 1);
+    assert_int_equal(counts.held, 2);
+    end(&b);
 }
 
 static void test_views(void **state) {
@@ -454,13 +499,10 @@ static void test_log_json(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_repeated_alone),
-        cmocka_unit_test(test_views),
-        cmocka_unit_test(test_override),
-        cmocka_unit_test(test_dry),
-        cmocka_unit_test(test_stopping),
-        cmocka_unit_test(test_recorded_without_a_run),
+        cmocka_unit_test(test_ends),     cmocka_unit_test(test_repeated_alone),
+        cmocka_unit_test(test_penalty),  cmocka_unit_test(test_views),
+        cmocka_unit_test(test_override), cmocka_unit_test(test_dry),
+        cmocka_unit_test(test_stopping), cmocka_unit_test(test_recorded_without_a_run),
         cmocka_unit_test(test_log_json),
     };
     sm_log_setup(SM_LOG_ERROR, false, false);

@@ -56,6 +56,7 @@ static void missing_arguments_are_named(void **state) {
         {"texts delete", SM_OP_TEXTS_DELETE, "{}", "file"},
         {"kv put", SM_OP_KV_PUT, "{}", "key"},
         {"kv get", SM_OP_KV_GET, "{'key':1}", "key: expected a text, got an integer"},
+        {"kv list", SM_OP_KV_LIST, "{}", "prefix: expected a text, got nothing"},
         {"local create", SM_OP_LOCAL_CREATE, "{}", "payload: expected an object"},
         {"local create without key", SM_OP_LOCAL_CREATE, "{'payload':{},'at_ns':1}", "refKey"},
         {"local status", SM_OP_LOCAL_STATUS, "{'ref_key':'k','at_ns':1}", "status"},
@@ -419,6 +420,12 @@ static void values_come_back_as_they_were(void **state) {
         json_decref(got);
         json_decref(v);
     }
+    json_decref(call(s, SM_OP_KV_PUT, "{'key':'a:1','value':7}"));
+    json_decref(call(s, SM_OP_KV_PUT, "{'key':'a:\u00e9','value':{'x':[1]}}"));
+    json_decref(call(s, SM_OP_KV_PUT, "{'key':'a','value':1}"));
+    json_decref(call(s, SM_OP_KV_PUT, "{'key':'b:1','value':1}"));
+    expect(s, SM_OP_KV_LIST, "{'prefix':'a:'}", "{'a:1':7,'a:\u00e9':{'x':[1]}}");
+    expect(s, SM_OP_KV_LIST, "{'prefix':'c'}", "{}");
     expect(s, SM_OP_KV_PUT, "{'key':'k','value':null}", "null");
     expect(s, SM_OP_KV_GET, "{'key':'k'}", "null");
 }
