@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
+#include "cli/serve.h"
 #include "daemon/app.h"
 #include "platform/event.h"
 #include <poll.h>
@@ -27,6 +28,8 @@ typedef struct show {
     json_t *events;   /* dry run: what was reported */
     json_t *summary;  /* --once: objects of --json */
     const char *worst;
+    sm_serve *serve;
+    bool refused; /* what was asked for cannot be listened on */
 } show;
 
 /* Ends what was written to s->to: to the person, or line by line into the JSON log. */
@@ -87,6 +90,18 @@ static void told_stopping(void *ctx, int signal) {
     if (!s->args->quiet)
         fprintf(s->to, "stopping: running inspections get 10 s (again to stop now)\n");
     told(s);
+}
+
+static sm_rc begin_serving(void *ctx, const sm_app *app, uv_loop_t *loop, sm_err *err) {
+    show *s = ctx;
+    sm_rc rc = sm_serve_open(s->config, app, loop, &s->serve, err);
+    s->refused = rc != SM_OK;
+    return rc;
+}
+
+static void end_serving(void *ctx) {
+    show *s = ctx;
+    sm_serve_close(s->serve);
 }
 
 /* `disabled` is told when it begins, not at each slot. */
@@ -315,7 +330,12 @@ int sm_cmd_run(const sm_args *given) {
                               .drain_ms = (int)(args.drain_s * 1000),
                               .wait_ms = (int)(args.wait_s * 1000),
                               .new_identity = args.new_identity,
-                              .listener = {&s, told_loaded, told_run, told_stopping}};
+                              .listener = {.ctx = &s,
+                                           .loaded = told_loaded,
+                                           .run = told_run,
+                                           .stopping = told_stopping,
+                                           .serving = begin_serving,
+                                           .closing = end_serving}};
     if (!args.once)
         sm_streams_unblock();
     header(&s);
@@ -323,8 +343,10 @@ int sm_cmd_run(const sm_args *given) {
         code = run_once(&s, &options);
     } else {
         sm_rc rc = sm_app_run(&options, NULL, &err);
-        code = rc == SM_OK ? SM_EXIT_OK : sm_cli_fail(SM_EXIT_FAIL, err.msg);
+        code = rc == SM_OK ? SM_EXIT_OK
+                           : sm_cli_fail(s.refused ? SM_EXIT_CONFIG : SM_EXIT_FAIL, err.msg);
     }
+    sm_serve_free(s.serve);
     if (s.lines)
         fclose(s.to);
     free(s.lines);

@@ -37,6 +37,9 @@ void sm_app_close_handle(uv_handle_t *handle) {
 }
 
 static void close_all(sm_app *a) {
+    if (a->o.listener.closing)
+        a->o.listener.closing(a->o.listener.ctx);
+    sm_storewatch_close(a->storewatch);
     sm_control_close(a->control);
     sm_ahead_close(a->ahead);
     sm_desks_close(a->desks);
@@ -92,6 +95,7 @@ void sm_app_stop(sm_app *a) {
 sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_app *a = sm_calloc(1, sizeof *a);
     a->o = *opt;
+    a->vitals = sm_vitals_new(sm_clock_system());
     a->dir = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
     uv_loop_init(&a->loop);
     signal(SIGPIPE, SIG_IGN);
@@ -120,6 +124,8 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_accounts_free(a->accounts);
     sm_http_free(a->http);
     sm_control_free(a->control);
+    sm_storewatch_free(a->storewatch);
+    sm_vitals_free(a->vitals);
     uv_loop_close(&a->loop);
     sm_statedir_release(&a->dir);
     sm_rc rc = a->rc;

@@ -8,6 +8,7 @@
 #include "daemon/config.h"
 #include "daemon/scheduler.h"
 #include <stdbool.h>
+#include <uv.h>
 
 typedef enum sm_app_mode {
     SM_APP_DAEMON, /* until SIGINT or SIGTERM */
@@ -24,6 +25,11 @@ typedef struct sm_app_listener {
     void (*loaded)(void *ctx, const sm_app *app, bool first);
     void (*run)(void *ctx, const json_t *report); /* daemon/runner.h */
     void (*stopping)(void *ctx, int signal);
+    /* (Daemon) The loop and the store are there: what listens begins. Its failure ends the process.
+     */
+    sm_rc (*serving)(void *ctx, const sm_app *app, uv_loop_t *loop, sm_err *err);
+    /* Its handles close now. Called once, also when serving was not. */
+    void (*closing)(void *ctx);
 } sm_app_listener;
 
 typedef struct sm_app_options {
@@ -43,3 +49,17 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err);
 
 const sm_catalog *sm_app_catalog(const sm_app *app);
 const sm_scheduler *sm_app_scheduler(const sm_app *app); /* NULL unless a daemon */
+
+/* (Daemon) The loop turns, and the store answered a read within 5 s. */
+bool sm_app_alive(const sm_app *app);
+/* (Daemon) Why it is not ready, one sentence into out (cap bytes): it still starts, it stops, it is
+ * not alive, the store takes no events, no worker is there. NULL when it is ready; else out. */
+const char *sm_app_unready(const sm_app *app, char *out, size_t cap);
+/* How the process is doing, for metrics and `status`. New reference; NULL before its parts are
+ * made.
+ * {version, pid, alive, unready: sentence|null, vitals: sm_vitals_snapshot, process: {rss, cpu,
+ *  threads, fds, max_fds}, pool: sm_dispatcher_status, catalog: {inspections, load_errors, stale,
+ *  scan (seconds)}, conduct: {quarantined, penalised, held, repeated}, accounts: sm_accounts_status, view_age: seconds|null (the oldest
+ *  that the platform said of an inspection), deliveries: sm_desks_verdicts, trouble: [sentences],
+ *  store: sm_storewatch_snapshot|null} */
+json_t *sm_app_snapshot(const sm_app *app);

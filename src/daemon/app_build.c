@@ -61,6 +61,8 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
         return err->code;
     a->desks = sm_desks_new(&a->loop, a->store, a->accounts, c->config_max_age);
     a->conduct = sm_conduct_new(a->store);
+    if (a->o.mode == SM_APP_DAEMON)
+        a->storewatch = sm_storewatch_new(&a->loop, a->store);
     a->loading = 3;
     sm_store_call(a->store, SM_OP_RUNS_RECOVER,
                   json_pack("{s:I, s:s}", "at_ns", (json_int_t)sm_wall_ns(), "reason",
@@ -76,6 +78,10 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
     bool keeps = a->o.mode == SM_APP_DAEMON || a->o.mode == SM_APP_ONCE;
     const sm_secret *assoc = NULL;
     if (keeps && open_store(a, err) != SM_OK)
+        return err->code;
+    const sm_app_listener *listener = &a->o.listener;
+    if (a->storewatch && listener->serving &&
+        listener->serving(listener->ctx, a, &a->loop, err) != SM_OK)
         return err->code;
     bool generated = c->assoc == NULL;
     sm_err missing = SM_ERR_INIT;
@@ -108,7 +114,9 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
                                 .registrar_of = a->desks ? sm_desks_registrar : NULL,
                                 .node_of = a->desks ? sm_desks_node : NULL,
                                 .desks = a->desks,
-                                .node = c->node};
+                                .node = c->node,
+                                .ended = sm_app_run_ended,
+                                .ended_ctx = a};
     a->runner = sm_runner_new(&runner);
     if (a->o.mode == SM_APP_DAEMON) {
         a->scheduler = sm_scheduler_new(&a->loop, a->store, a->runner, sm_clock_system(),

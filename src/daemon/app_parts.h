@@ -10,8 +10,10 @@
 #include "daemon/desks.h"
 #include "daemon/dispatcher.h"
 #include "daemon/intake.h"
+#include "daemon/storewatch.h"
 #include "daemon/runner.h"
 #include "daemon/statedir.h"
+#include "daemon/vitals.h"
 
 struct sm_app {
     sm_app_options o;
@@ -29,6 +31,8 @@ struct sm_app {
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */
     sm_control *control;
+    sm_vitals *vitals;
+    sm_storewatch *storewatch; /* a daemon */
     uv_async_t wake; /* the store has completions */
     uv_signal_t on_int, on_term, on_hup, on_quit;
     uv_timer_t rescan, prune, settle;
@@ -55,6 +59,11 @@ void sm_app_upkeep_open(sm_app *a);
 void sm_app_upkeep_start(sm_app *a);
 void sm_app_upkeep_stop(sm_app *a);
 void sm_app_upkeep_close(sm_app *a);
+
+/* app_vitals.c */
+void sm_app_run_ended(void *app, const json_t *report, bool repeat); /* runner.h */
+/* A scan changed something. */
+void sm_app_reloaded(sm_app *a);
 
 /* app_build.c */
 /* Makes the parts, in order; what was made before an error is freed by the end. */

@@ -24,6 +24,7 @@ void sm_app_answer(void *ctx, sm_control_peer *peer, const json_t *request) {
                              .desks = a->desks,
                              .accounts = a->accounts,
                              .store = a->store,
+                             .app = a,
                              .may_run = a->o.mode == SM_APP_DAEMON};
     sm_requests_answer(&with, peer, request);
 }
@@ -126,6 +127,7 @@ void sm_app_catalog_changed(void *ctx) {
         sm_app_maybe_start(a);
         return;
     }
+    sm_app_reloaded(a);
     learn(a);
     if (a->o.mode == SM_APP_DAEMON)
         update_schedules(a);

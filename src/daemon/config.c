@@ -83,8 +83,8 @@ sm_rc sm_config_load(const char *self, const sm_flags *flags, bool need_root, sm
 void sm_config_free(sm_config *c) {
     if (!c)
         return;
-    char *const texts[] = {c->file, c->root,     c->display,   c->state_dir,
-                           c->node, c->timezone, c->log_level, c->log_format};
+    char *const texts[] = {c->file,     c->root,      c->display,    c->state_dir,    c->node,
+                           c->timezone, c->log_level, c->log_format, c->health_listen};
     json_t *const tables[] = {c->accounts, c->keys,        c->secrets, c->params,
                               c->schedule, c->instances,   c->grant,   c->net,
                               c->limits,   c->maintenance, c->values,  c->origins};

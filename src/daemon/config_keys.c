@@ -4,6 +4,7 @@
  * A wrong value is one sentence with file and line. Called by config.c and its other rooms.
  */
 #include "daemon/config_parts.h"
+#include "base/addr.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -57,7 +58,8 @@ static const key keys[] = {
     {"report_failures", BOOLEAN, 0, 0, "true", NULL, "true or false"},
     {"heartbeat", URL, 0, 0, NULL, NULL, "an http:// or https:// address"},
     {"listen", ADDRESS, 0, 0, "127.0.0.1:8787", NULL, "an address such as 127.0.0.1:8787"},
-    {"health_listen", ADDRESS, 0, 0, NULL, NULL, "an address such as 127.0.0.1:8788"},
+    {"health_listen", ADDRESS, 0, 0, NULL, NULL,
+     "an address such as 127.0.0.1:9090, [::1]:9090 or 0.0.0.0:9090"},
     {"log.level", WORD, 0, 0, "info", "debug, info, warn, error",
      "one of debug, info, warn, error"},
     {"log.format", WORD, 0, 0, "auto", "auto, text, json", "one of auto, text, json"},
@@ -225,11 +227,9 @@ static const char *line_text(const json_t *v) {
 }
 
 static bool is_address(const char *s) {
-    const char *colon = s ? strrchr(s, ':') : NULL;
-    if (!colon || colon == s || strlen(colon + 1) > 5 || strspn(colon + 1, "0123456789") == 0 ||
-        colon[1 + strspn(colon + 1, "0123456789")] != '\0' || strpbrk(s, " /@"))
-        return false;
-    return strtol(colon + 1, NULL, 10) <= 65535;
+    struct sockaddr_storage at;
+    socklen_t n;
+    return s && sm_addr_parse(s, &at, &n, NULL) == SM_OK;
 }
 
 /* Is word one of a ", "-separated list? */
@@ -308,20 +308,22 @@ static sm_rc read_key(sm_conf *c, const key *k, sm_err *err) {
     return SM_OK;
 }
 
-/* Only SELFMON_LISTEN; the other variables belong to accounts, secrets and the state directory. */
+/* Only these two; the other variables belong to accounts, secrets and the state directory. */
 static sm_rc read_env(sm_conf *c, const key *k, sm_err *err) {
-    const char *env = strcmp(k->name, "listen") == 0 ? sm_conf_env("SELFMON_LISTEN") : NULL;
+    const char *name = strcmp(k->name, "listen") == 0          ? "SELFMON_LISTEN"
+                       : strcmp(k->name, "health_listen") == 0 ? "SELFMON_HEALTH_LISTEN"
+                                                               : NULL;
+    const char *env = name ? sm_conf_env(name) : NULL;
     if (!env)
         return SM_OK;
     json_t *written = sm_json_text(env, strlen(env)), *value = value_of(k, written);
     sm_rc rc = SM_OK;
-    if (value) {
-        sm_conf_put(c, k->name, value, "environment SELFMON_LISTEN");
-    } else {
-        char *got = shown_value(written);
-        rc = sm_err_set(err, SM_INVALID, "SELFMON_LISTEN: expected %s, got %s", k->phrase, got);
-        free(got);
-    }
+    char *text = value ? sm_asprintf("environment %s", name) : shown_value(written);
+    if (value)
+        sm_conf_put(c, k->name, value, text);
+    else
+        rc = sm_err_set(err, SM_INVALID, "%s: expected %s, got %s", name, k->phrase, text);
+    free(text);
     json_decref(written);
     return rc;
 }
@@ -380,6 +382,8 @@ void sm_conf_fill(sm_conf *c) {
     m->keep_runs_s = sm_json_num(v, "retention.runs", 0);
     m->keep_events_s = sm_json_num(v, "retention.events", 0);
     m->report_failures = sm_json_bool(v, "report_failures", true);
+    const char *health = sm_json_str(v, "health_listen", NULL);
+    m->health_listen = health ? sm_strdup(health) : NULL;
     m->log_level = sm_strdup(sm_json_str(v, "log.level", "info"));
     m->log_format = sm_strdup(sm_json_str(v, "log.format", "auto"));
     m->limits = json_object();

@@ -126,6 +126,17 @@ json_t *sm_desks_troubles(const sm_desks *d) {
     return out;
 }
 
+json_t *sm_desks_verdicts(const sm_desks *d) {
+    json_t *out = json_object();
+    for (int v = 0; v < SM_VERDICTS; v++) {
+        uint64_t n = 0;
+        for (size_t i = 0; i < d->n; i++)
+            n += sm_pump_verdicts(d->list[i].pump)[v];
+        json_object_set_new(out, sm_verdict_name((sm_verdict)v), json_integer((json_int_t)n));
+    }
+    return out;
+}
+
 bool sm_desks_remote(const sm_desks *d) {
     for (size_t i = 0; i < d->n; i++)
         if (sm_accounts_remote(d->accounts, d->list[i].account))

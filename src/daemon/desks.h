@@ -25,6 +25,8 @@ void sm_desks_poke(sm_desks *d);
 void sm_desks_drain(sm_desks *d, int timeout_ms, bool patient, void (*done)(void *ctx), void *ctx);
 /* What holds deliveries up: array of sentences, new reference. */
 json_t *sm_desks_troubles(const sm_desks *d);
+/* Events by what became of them since the start: object of sm_verdict_name. New reference. */
+json_t *sm_desks_verdicts(const sm_desks *d);
 /* Is any account a remote platform? */
 bool sm_desks_remote(const sm_desks *d);
 /* Before its first creation each remote registrar looks for objects of another secret. */

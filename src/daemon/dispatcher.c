@@ -176,15 +176,18 @@ void sm_dispatcher_count(const sm_dispatcher *d, sm_dispatcher_counts *out) {
     out->queue_max = SM_QUEUE_MAX;
 }
 
+/* By sm_worker_state. */
+static const char *const states[] = {"starting", "ready", "draining", "retiring", "dying"};
+
 json_t *sm_dispatcher_status(const sm_dispatcher *d) {
     json_t *workers = json_array(), *killed = json_object();
     const sm_dispatcher_counts *c = &d->counts;
     for (const sm_worker *w = d->workers; w; w = w->next)
         json_array_append_new(workers,
-                              json_pack("{s:i, s:i, s:b, s:b, s:b}", "pid", (int)w->pid, "running",
-                                        w->jobs.n, "alone", w->kind != SM_WORKER_SHARED, "lane",
-                                        w->kind == SM_WORKER_LANE, "draining",
-                                        w->state >= SM_WORKER_DRAINING));
+                              json_pack("{s:i, s:i, s:b, s:b, s:b, s:s}", "pid", (int)w->pid,
+                                        "running", w->jobs.n, "alone", w->kind != SM_WORKER_SHARED,
+                                        "lane", w->kind == SM_WORKER_LANE, "draining",
+                                        w->state >= SM_WORKER_DRAINING, "state", states[w->state]));
     for (sm_kill k = 0; k < SM_KILL_REASONS; k++)
         json_object_set_new(killed, sm_kill_name(k), json_integer(c->killed[k]));
     json_t *totals = json_pack(
@@ -202,7 +205,6 @@ static double seconds_since(int64_t ns) {
 void sm_dispatcher_tell(const sm_dispatcher *d, void (*line)(void *ctx, const char *text),
                         void *ctx) {
     static const char *const kinds[] = {"shared", "alone", "lane"};
-    static const char *const states[] = {"starting", "ready", "draining", "retiring", "dying"};
     char text[512];
     for (const sm_worker *w = d->workers; w; w = w->next) {
         snprintf(text, sizeof text, "worker %d (%s, %s, up %.0f s): %d under way", (int)w->pid,

@@ -46,11 +46,12 @@ struct sm_pump {
     bool poked;    /* look again when not busy */
     bool closed;
     drain *drains;
-    bool patient;             /* they wait for what is to be tried again */
-    bool held;                /* the last answer was a hold */
-    sm_store_op book_op;      /* what `book` is for */
-    json_t *book;             /* bookkeeping of the piece that was answered, until it is durable */
-    char trouble[SM_ERR_MAX]; /* "" when all is well */
+    bool patient;        /* they wait for what is to be tried again */
+    bool held;           /* the last answer was a hold */
+    sm_store_op book_op; /* what `book` is for */
+    json_t *book;        /* bookkeeping of the piece that was answered, until it is durable */
+    uint64_t verdicts[SM_VERDICTS]; /* events by verdict */
+    char trouble[SM_ERR_MAX];       /* "" when all is well */
     char complaint[SM_ERR_MAX]; /* of the store, so that it is logged once; "" when all is well */
 };
 
@@ -198,6 +199,7 @@ static void answered(void *ctx, const sm_answer *answer, const char *detail) {
     of.batch = (int)json_array_size(sent->rows); /* known here, whatever the target says */
     sm_verdict verdict = sm_verdict_of(&of, &reason);
     int64_t now_ns = sm_wall_ns(), attempt = attempts_of(sent->rows);
+    p->verdicts[verdict] += (uint64_t)of.batch;
     if (verdict == SM_SPLIT) {
         split(p, sent);
         return;
@@ -322,6 +324,10 @@ void sm_pump_drain(sm_pump *p, int timeout_ms, void (*done)(void *ctx), void *ct
 
 void sm_pump_patient(sm_pump *p) {
     p->patient = p->drains != NULL;
+}
+
+const uint64_t *sm_pump_verdicts(const sm_pump *p) {
+    return p->verdicts;
 }
 
 const char *sm_pump_trouble(const sm_pump *p) {

@@ -2,6 +2,7 @@
  * Owned by the loop's thread; one batch is under way at a time. It never drops anything. */
 #pragma once
 #include "daemon/target.h"
+#include "platform/verdict.h"
 #include "store/store.h"
 #include <stdbool.h>
 #include <uv.h>
@@ -18,5 +19,7 @@ void sm_pump_drain(sm_pump *p, int timeout_ms, void (*idle)(void *ctx), void *ct
 void sm_pump_patient(sm_pump *p);
 /* Why deliveries are held or failing, or NULL. Borrowed. */
 const char *sm_pump_trouble(const sm_pump *p);
+/* Events by what became of them (an event counts at each attempt), by sm_verdict. */
+const uint64_t *sm_pump_verdicts(const sm_pump *p);
 void sm_pump_close(sm_pump *p);
 void sm_pump_free(sm_pump *p); /* once the loop has turned and the store is closed */

@@ -275,6 +275,7 @@ static void send_call(sm_remote *r, sm_remote_call *c) {
         request.body = c->body;
         request.body_n = c->body_n;
     }
+    r->calls_made++;
     sm_remote_budget_take(&r->budget, sm_mono_ns());
     r->in_flight[c->class_]++;
     r->turn++;

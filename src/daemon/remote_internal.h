@@ -163,13 +163,14 @@ struct sm_remote {
     sm_remote_budget budget;
     sm_remote_queue queue[SM_CALL_COUNT_];
     int in_flight[SM_CALL_COUNT_];
-    unsigned turn;     /* counts calls, for fairness */
-    double patience_s; /* how long a refresh waits for budget */
-    int64_t gather_ns; /* how long a question after a creation waits for company */
-    uv_timer_t timer;  /* when the budget allows the next call */
-    int loading;       /* answers of the store that are still to come */
-    bool use_key;      /* DF-API-KEY carries the key, not its id */
-    sm_map known;      /* association keys that were seen there */
+    unsigned turn;       /* counts calls, for fairness */
+    uint64_t calls_made; /* since the start */
+    double patience_s;   /* how long a refresh waits for budget */
+    int64_t gather_ns;   /* how long a question after a creation waits for company */
+    uv_timer_t timer;    /* when the budget allows the next call */
+    int loading;         /* answers of the store that are still to come */
+    bool use_key;        /* DF-API-KEY carries the key, not its id */
+    sm_map known;        /* association keys that were seen there */
     bool serving, closed;
 
     sm_secret *token; /* of the workspace; NULL: not known */

@@ -3,6 +3,7 @@
  */
 #include "daemon/requests.h"
 #include "base/mem.h"
+#include "daemon/app.h"
 #include "daemon/once.h"
 #include "daemon/views.h"
 #include <stdlib.h>
@@ -119,14 +120,9 @@ static void status_outbox(void *ctx, sm_rc rc, const sm_err *err, const json_t *
 static void tell_status(const sm_requests_from *from, sm_control_peer *peer) {
     asked_status *q = sm_calloc(1, sizeof *q);
     q->peer = peer;
-    sm_conduct_counts counts;
-    sm_conduct_count(from->conduct, &counts);
-    q->answer =
-        json_pack("{s:o, s:o, s:o, s:{s:i, s:i, s:I, s:I}}", "workers",
-                  sm_dispatcher_status(from->dispatcher), "accounts",
-                  sm_accounts_status(from->accounts), "trouble", sm_desks_troubles(from->desks),
-                  "conduct", "quarantined", counts.quarantined, "penalised", counts.penalised,
-                  "held", (json_int_t)counts.held, "repeated", (json_int_t)counts.repeated);
+    q->answer = sm_app_snapshot(from->app);
+    json_object_set(q->answer, "workers", json_object_get(q->answer, "pool"));
+    json_object_del(q->answer, "pool");
     sm_store_call(from->store, SM_OP_OUTBOX_STATS, NULL, status_outbox, q);
 }
 

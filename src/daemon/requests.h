@@ -17,11 +17,13 @@ typedef struct sm_requests_from { /* where answers come from; all of it outlives
     sm_desks *desks;
     sm_accounts *accounts;
     sm_store *store;
-    bool may_run; /* a daemon; a `run --once` answers no other one */
+    const struct sm_app *app; /* for its snapshot */
+    bool may_run;             /* a daemon; a `run --once` answers no other one */
 } sm_requests_from;
 
 /* Answers one request, now or later, with sm_control_reply. from is borrowed for the call.
- *   {op: "list"} -> views.h   {op: "status"} -> {workers, conduct, accounts, outbox, trouble}
+ *   {op: "list"} -> views.h   {op: "status"} -> sm_app_snapshot, its pool as `workers`, and
+ * outbox: OUTBOX_STATS
  *   {op: "once", root, select, override, drain_ms} -> {progress: report} for each run, then once.h;
  *   SM_INVALID when root is not the directory of inspections that is run here. */
 void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer, const json_t *request);

@@ -116,6 +116,8 @@ static void recorded(void *ctx, sm_rc rc, const sm_err *err, const json_t *resul
     if (rc != SM_OK)
         sm_log(SM_LOG_ERROR, "%s: the run's end could not be stored: %s", j->inspection->id,
                err->msg);
+    if (j->runner->o.ended)
+        j->runner->o.ended(j->runner->o.ended_ctx, j->report, j->repeat);
     if (j->repeat) {
         j->repeat = false;
         j->attempt++;
@@ -147,10 +149,10 @@ static void record(job *j, const sm_intake_run *seen) {
     }
     sm_buf_adds(&text, j->log ? j->log : "");
     j->report = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "id",
+        "{s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "id",
         j->inspection->id, "run", j->run_id, "trigger", j->trigger, "outcome", j->outcome, "events",
-        seen->events, "seconds", j->seconds, "error", text_or_null(j->error), "traceback",
-        text_or_null(j->traceback), "worst", text_or_null(seen->worst), "headline",
+        seen->events, "seconds", j->seconds, "cpu", j->cpu, "error", text_or_null(j->error),
+        "traceback", text_or_null(j->traceback), "worst", text_or_null(seen->worst), "headline",
         text_or_null(seen->worst ? seen->headline : NULL), "log", log, "slot",
         j->slot == SM_NO_SLOT ? json_null() : json_integer(j->slot), "attempt", j->attempt);
     if (j->held)

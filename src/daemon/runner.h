@@ -25,12 +25,16 @@ typedef struct sm_runner_options {
     sm_registrar *(*registrar_of)(void *desks, const char *account);
     const char *(*node_of)(void *desks, const char *account);
     void *desks;
+    /* Every recorded end, before it is told to who asked; repeat: another attempt follows. NULL:
+     * nobody counts. */
+    void (*ended)(void *ended_ctx, const json_t *report, bool repeat);
+    void *ended_ctx;
 } sm_runner_options;
 
 #define SM_NO_SLOT INT64_MIN
 
 /* done gets, once, an object (borrowed):
- * {id, run, trigger, outcome, events, seconds, error|null, traceback|null, worst|null,
+ * {id, run, trigger, outcome, events, seconds, cpu, error|null, traceback|null, worst|null,
  * headline|null, log (array of {t, level, text}), slot|null, attempt, reported:[events]} ;
  * `reported` only in a dry run; `held: true` when the penalty lane kept a due run from starting. */
 typedef void (*sm_runner_done)(void *ctx, const json_t *report);

@@ -10,6 +10,7 @@ typedef enum sm_verdict {
     SM_SPLIT,  /* perhaps one bad event: halve the batch */
     SM_REFUSED /* a single event the platform will never take: kept visible */
 } sm_verdict;
+enum { SM_VERDICTS = SM_REFUSED + 1 };
 
 typedef enum sm_road { SM_ROAD_WRITE, SM_ROAD_OPENAPI } sm_road;
 typedef enum sm_transport {

@@ -14,6 +14,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static sm_rc exec(sm_core *c, const char *sql, sm_err *err) {
@@ -219,11 +220,14 @@ static void write_group(sm_core *c, sm_request **reqs, size_t n) {
     if (!done)
         goto failed;
     committing = true;
-    if (exec(c, "COMMIT", &err) == SM_OK)
+    if (exec(c, "COMMIT", &err) == SM_OK) {
+        c->unwritten[0] = '\0';
         return;
+    }
 failed:
     if (settle_failure(c, &before, committing, &err))
         return;
+    snprintf(c->unwritten, sizeof c->unwritten, "%s", err.msg);
     fail_writers(reqs, n, &err);
     run_readers(c, reqs, n);
 }

@@ -51,7 +51,7 @@ static sm_rc read_report(const json_t *args, report *r, sm_err *err) {
     return SM_OK;
 }
 
-static sm_rc check_room(sm_core *c, int64_t bytes, sm_err *err) {
+sm_rc sm_outbox_room(sm_core *c, int64_t bytes, sm_err *err) {
     char has[32], must[32];
     if (c->outbox_max > 0 && c->counts.bytes + bytes > c->outbox_max)
         return sm_err_set(err, SM_FULL, "outbox is full: %s of events wait (limits.outbox)",
@@ -78,7 +78,7 @@ static sm_rc add_to_outbox(sm_core *c, const report *r, int64_t seq, const char 
         "INSERT INTO outbox (seq, account, id, dim, state, head, bytes) "
         "VALUES (?1, ?2, ?3, ?4, 'pending', NOT EXISTS (SELECT 1 FROM outbox "
         "INDEXED BY outbox_dim WHERE dim = ?4 AND " SM_SQL_UNFINISHED "), ?5)";
-    sm_rc rc = check_room(c, bytes, err);
+    sm_rc rc = sm_outbox_room(c, bytes, err);
     if (rc != SM_OK)
         return rc;
     rc = sm_sql_run(c, err, sql, "ittii", seq, r->account, r->id, dimension_hash(r->id, dimension),

@@ -40,6 +40,7 @@ static const sm_op ops[] = {
     {SM_OP_QUERY_RUNS, "query_runs", sm_op_query_runs, false, true},
     {SM_OP_QUERY_LAST, "query_last", sm_op_query_last, false, true},
     {SM_OP_PRUNE, "prune", sm_op_prune, true, false},
+    {SM_OP_HEALTH, "health", sm_op_health, false, false},
     {SM_OP_PING, "ping", sm_op_ping, false, false},
 };
 _Static_assert(SM_ARRAY_LEN(ops) == SM_OP_COUNT_, "one line per operation");

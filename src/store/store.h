@@ -111,6 +111,9 @@ typedef enum sm_store_op {
      * pending, held, inflight or refused, nor the newest slot of an inspection. events includes
      * those of the embedded platform. At most `batch` (1,000) rows of a kind: call until 0. */
     SM_OP_PRUNE,
+    /* {} -> {schema, bytes (of the files), outbox_limit, refuses: sentence|null (why an event that
+     * came now would not be taken), outbox: OUTBOX_STATS}; reads rows */
+    SM_OP_HEALTH,
     SM_OP_PING, /* {} -> {schema} ; reads one row */
     SM_OP_COUNT_
 } sm_store_op;

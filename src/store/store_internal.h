@@ -35,22 +35,23 @@ typedef struct sm_counts {
 } sm_counts;
 
 typedef struct sm_core {
-    sqlite3 *h;         /* NULL after a failed reconnect */
-    char *path;         /* the database file; owned */
-    char *dir;          /* its directory; owned */
-    int dirfd;          /* of dir, for fstatvfs; -1 when closed */
-    bool read_only;     /* query_only; no operation that writes */
-    int schema;         /* user_version */
-    int64_t outbox_max; /* limits.outbox; <= 0: none */
-    int64_t min_free;   /* limits.min_free; <= 0: none */
-    int64_t free_left;  /* free bytes as this group sees them; -1: not asked yet */
-    sm_counts counts;   /* as the current transaction sees them */
-    int64_t group;      /* number of the last group that was begun */
-    json_t *cursors;    /* account -> [account, id] where the last claim ended; a hint */
-    int failed_rc;      /* extended SQLite code of the last failure, 0 when none */
-    int failed_errno;   /* errno of the system call behind it */
-    bool broken;        /* an fsync failed: nothing is written any more */
-    int64_t retry_ns;   /* monotonic time of the next reconnect when h is NULL */
+    sqlite3 *h;                 /* NULL after a failed reconnect */
+    char *path;                 /* the database file; owned */
+    char *dir;                  /* its directory; owned */
+    int dirfd;                  /* of dir, for fstatvfs; -1 when closed */
+    bool read_only;             /* query_only; no operation that writes */
+    int schema;                 /* user_version */
+    int64_t outbox_max;         /* limits.outbox; <= 0: none */
+    int64_t min_free;           /* limits.min_free; <= 0: none */
+    int64_t free_left;          /* free bytes as this group sees them; -1: not asked yet */
+    sm_counts counts;           /* as the current transaction sees them */
+    int64_t group;              /* number of the last group that was begun */
+    json_t *cursors;            /* account -> [account, id] where the last claim ended; a hint */
+    int failed_rc;              /* extended SQLite code of the last failure, 0 when none */
+    int failed_errno;           /* errno of the system call behind it */
+    bool broken;                /* an fsync failed: nothing is written any more */
+    char unwritten[SM_ERR_MAX]; /* why the last group could not be written; "" when it was */
+    int64_t retry_ns;           /* monotonic time of the next reconnect when h is NULL */
     struct {
         const char *sql; /* identity is the address of the literal */
         sqlite3_stmt *st;
@@ -182,9 +183,13 @@ sm_rc sm_op_query_events(sm_core *c, const json_t *args, json_t **result, sm_err
 sm_rc sm_op_query_runs(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_query_last(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_prune(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_health(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_ping(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 
 /* ---- what one room of operations lends another. */
+/* SM_FULL with its sentence when an event of so many bytes finds no room (limits.outbox,
+ * limits.min_free). */
+sm_rc sm_outbox_room(sm_core *c, int64_t bytes, sm_err *err);
 /* At start: inflight rows are pending again; whatever waits is due at once. */
 sm_rc sm_outbox_recover(sm_core *c, sm_err *err);
 /* Counts from the rows themselves. */

@@ -162,6 +162,17 @@ static void some_room_must_stay_free(void **state) {
     place_drop(&at);
 }
 
+/* What SM_OP_HEALTH says of why it refuses events begins like this; NULL: it takes them. */
+static void health_is(sm_store *s, const char *refuses) {
+    json_t *health = call(s, SM_OP_HEALTH, NULL);
+    const char *said = sm_json_str(health, "refuses", NULL);
+    if ((said == NULL) != (refuses == NULL) || (refuses && strstr(said, refuses) != said))
+        fail_msg("refuses: %s, not %s", said ? said : "null", refuses ? refuses : "null");
+    assert_true(sm_json_int(health, "bytes", 0) > 4096);
+    assert_int_equal(sm_json_int(json_object_get(health, "outbox"), "pending", -1), 1);
+    json_decref(health);
+}
+
 static void a_full_disk_at_commit_refuses_the_group(void **state) {
     (void)state;
     place at;
@@ -183,7 +194,10 @@ static void a_full_disk_at_commit_refuses_the_group(void **state) {
     json_t *stats = call(s, SM_OP_OUTBOX_STATS, NULL);
     assert_int_equal(sm_json_int(stats, "pending", -1), 1);
     json_decref(stats);
+    health_is(s, "outbox is full: no space left on the file system of ");
     heal();
+    expect(s, SM_OP_KV_PUT, "{'key':'k','value':1}", "null");
+    health_is(s, NULL);
     assert_int_equal(accept(s, "e3", &err), SM_OK);
     json_decref(call(s, SM_OP_PING, NULL));
     sm_store_close(s);

@@ -1,0 +1,105 @@
+/* app_vitals: how the process is doing, put together from its parts: alive, ready, the snapshot
+ * that metrics and `status` show. Only reads, except for what it counts. Owned by the loop's
+ * thread.
+ */
+#include "daemon/app_parts.h"
+#include "daemon/selfproc.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void sm_app_run_ended(void *app, const json_t *report, bool repeat) {
+    sm_app *a = app;
+    if (repeat)
+        sm_vitals_repeat(a->vitals);
+    else
+        sm_vitals_run(a->vitals, report);
+}
+
+void sm_app_reloaded(sm_app *a) {
+    size_t n;
+    const sm_load_error *errors = sm_catalog_errors(a->catalog, &n);
+    sm_vitals_reload(a->vitals, errors, n);
+}
+
+bool sm_app_alive(const sm_app *a) {
+    return !a->storewatch || sm_storewatch_alive(a->storewatch);
+}
+
+static bool has_worker(const sm_app *a) {
+    size_t i;
+    bool found = false;
+    json_t *status = sm_dispatcher_status(a->dispatcher), *worker;
+    json_array_foreach(json_object_get(status, "workers"), i, worker) {
+        found = found || strcmp(sm_json_str(worker, "state", ""), "ready") == 0;
+    }
+    json_decref(status);
+    return found;
+}
+
+const char *sm_app_unready(const sm_app *a, char *out, size_t cap) {
+    const char *refuses = a->storewatch ? sm_storewatch_refuses(a->storewatch) : NULL;
+    if (a->stopping)
+        snprintf(out, cap, "it is stopping");
+    else if (!a->started)
+        snprintf(out, cap, "it is still starting");
+    else if (!sm_app_alive(a))
+        snprintf(out, cap, "the store has not answered for 5 s");
+    else if (refuses)
+        snprintf(out, cap, "%s", refuses);
+    else if (!has_worker(a))
+        snprintf(out, cap, "no worker process is ready");
+    else
+        return NULL;
+    return out;
+}
+
+/* Files with a fault, of them those whose last good version runs. */
+static json_t *catalog_json(const sm_app *a) {
+    size_t n, n_errors, stale = 0;
+    const sm_load_error *errors = sm_catalog_errors(a->catalog, &n_errors);
+    (void)sm_catalog_list(a->catalog, &n);
+    for (size_t i = 0; i < n_errors; i++)
+        stale += errors[i].stale;
+    return json_pack("{s:I, s:I, s:I, s:f}", "inspections", (json_int_t)n, "load_errors",
+                     (json_int_t)n_errors, "stale", (json_int_t)stale, "scan",
+                     sm_catalog_scan_ms(a->catalog) / 1000);
+}
+
+static json_t *conduct_json(const sm_app *a) {
+    sm_conduct_counts counts = {0};
+    if (a->conduct)
+        sm_conduct_count(a->conduct, &counts);
+    return json_pack("{s:i, s:i, s:I, s:I}", "quarantined", counts.quarantined, "penalised",
+                     counts.penalised, "held", (json_int_t)counts.held, "repeated",
+                     (json_int_t)counts.repeated);
+}
+
+static json_t *oldest_view(const sm_app *a) {
+    size_t n;
+    double oldest = -1;
+    sm_inspection *const *list = sm_catalog_list(a->catalog, &n);
+    for (size_t i = 0; a->desks && i < n; i++) {
+        sm_view view;
+        sm_registrar_peek(sm_desks_registrar(a->desks, list[i]->account), list[i]->id, &view);
+        if (view.known && view.age_s > oldest)
+            oldest = view.age_s;
+    }
+    return oldest >= 0 ? json_real(oldest) : json_null();
+}
+
+json_t *sm_app_snapshot(const sm_app *a) {
+    char why[SM_ERR_MAX];
+    if (!a->catalog)
+        return NULL;
+    return json_pack(
+        "{s:s, s:i, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+        SM_VERSION, "pid", (int)getpid(), "alive", sm_app_alive(a), "unready",
+        sm_app_unready(a, why, sizeof why), "vitals", sm_vitals_snapshot(a->vitals), "process",
+        sm_selfproc(), "pool", sm_dispatcher_status(a->dispatcher), "catalog", catalog_json(a),
+        "conduct", conduct_json(a), "accounts",
+        a->accounts ? sm_accounts_status(a->accounts) : json_array(), "view_age", oldest_view(a),
+        "deliveries", a->desks ? sm_desks_verdicts(a->desks) : json_object(), "trouble",
+        a->desks ? sm_desks_troubles(a->desks) : json_array(), "store",
+        a->storewatch ? sm_storewatch_snapshot(a->storewatch) : json_null());
+}
