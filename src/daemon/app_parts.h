@@ -33,7 +33,7 @@ struct sm_app {
     sm_control *control;
     sm_vitals *vitals;
     sm_storewatch *storewatch; /* a daemon */
-    uv_async_t wake; /* the store has completions */
+    uv_async_t wake;           /* the store has completions */
     uv_signal_t on_int, on_term, on_hup, on_quit;
     uv_timer_t rescan, prune, settle;
     int loading; /* what must be read before the first scan counts */

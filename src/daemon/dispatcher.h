@@ -106,8 +106,8 @@ void sm_dispatcher_cancel(sm_dispatcher *d, const char *run_id);
  * every run is called, then `stopped` once. */
 void sm_dispatcher_stop(sm_dispatcher *d, int grace_ms, void (*stopped)(void *ctx), void *ctx);
 void sm_dispatcher_free(sm_dispatcher *d); /* after stopped */
-/* {workers:[{pid,running,alone,lane,draining,state}], running, queued, max_running, totals:{spawned,
- * spawn_failed, died, killed:{reason: n}, lost, stuck, refused}} new reference. */
+/* {workers:[{pid,running,alone,lane,draining,state}], running, queued, max_running,
+ * totals:{spawned, spawn_failed, died, killed:{reason: n}, lost, stuck, refused}} new reference. */
 json_t *sm_dispatcher_status(const sm_dispatcher *d);
 void sm_dispatcher_count(const sm_dispatcher *d, sm_dispatcher_counts *out);
 /* What every worker is doing, one line each and one for each of its first runs, for a person. */

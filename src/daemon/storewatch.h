@@ -1,6 +1,6 @@
-/* storewatch: asks the store once a second how it is, and keeps the last answer: whether the process is
- * alive (it is, when the loop turns and the store answered a read within 5 s) and what waits in the
- * outbox. Owned by the loop's thread.
+/* storewatch: asks the store once a second how it is, and keeps the last answer: whether the
+ * process is alive (it is, when the loop turns and the store answered a read within 5 s) and what
+ * waits in the outbox. Owned by the loop's thread.
  */
 #pragma once
 #include "store/store.h"
