@@ -14,14 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUSY_MS = 100 };
+enum { BUSY_MS = 100, LAST_LINES_MS = 1000 };
 
 typedef struct show {
     const sm_args *args;
     const sm_config *config;
-    FILE *to;    /* where a person reads; a text in memory when the log is JSON */
+    FILE *to;    /* where a person reads; a text in memory for the log of a daemon */
     char *lines; /* that text, and its length */
     size_t lines_n;
+    bool json; /* the daemon's log is JSON */
     bool color;
     int id_width;
     json_t *disabled; /* daemon: ids whose `disabled` was told already */
@@ -32,13 +33,16 @@ typedef struct show {
     bool refused; /* what was asked for cannot be listened on */
 } show;
 
-/* Ends what was written to s->to: to the person, or line by line into the JSON log. */
+/* Ends what was written to s->to: to the person, or as a whole into the daemon's log. */
 static void told(show *s) {
     fflush(s->to);
     if (!s->lines)
         return;
+    if (!s->json)
+        sm_log_out(s->lines, s->lines_n);
     for (char *line = s->lines, *end;
-         (end = memchr(line, '\n', (size_t)(s->lines + s->lines_n - line))); line = end + 1)
+         s->json && (end = memchr(line, '\n', (size_t)(s->lines + s->lines_n - line)));
+         line = end + 1)
         sm_log(SM_LOG_INFO, "%.*s", (int)(end - line), line);
     fseeko(s->to, 0, SEEK_SET);
 }
@@ -117,6 +121,20 @@ static bool is_news(show *s, const json_t *report) {
     return (!disabled || !told) && !sm_json_bool(report, "held", false);
 }
 
+/* A run as one line of the JSON log. */
+static void log_run(const json_t *report) {
+    static const char *const members[] = {"id",      "run",     "outcome", "seconds", "events",
+                                          "trigger", "attempt", "slot",    "worst"};
+    const char *outcome = sm_json_str(report, "outcome", "?");
+    const char *detail = sm_json_str(report, "error", sm_json_str(report, "headline", NULL));
+    json_t *fields = json_object();
+    for (size_t i = 0; i < SM_ARRAY_LEN(members); i++)
+        json_object_set(fields, members[i], json_object_get(report, members[i]));
+    sm_log_fields(SM_LOG_INFO, fields, "%s %s%s%s", outcome, sm_json_str(report, "id", "?"),
+                  detail ? ": " : "", detail ? detail : "");
+    json_decref(fields);
+}
+
 static void told_run(void *ctx, const json_t *report) {
     show *s = ctx;
     const char *outcome = sm_json_str(report, "outcome", "?");
@@ -143,7 +161,9 @@ static void told_run(void *ctx, const json_t *report) {
     }
     if (s->args->quiet && strcmp(outcome, "ok") == 0)
         return;
-    if (is_news(s, report))
+    if (is_news(s, report) && s->json)
+        log_run(report);
+    else if (is_news(s, report))
         sm_cli_run_line(s->to, s->color, s->id_width, report);
     const char *trace = sm_json_str(report, "traceback", NULL);
     if (s->args->once && trace && !s->args->verbose)
@@ -300,14 +320,16 @@ int sm_cmd_run(const sm_args *given) {
         args.flags.path = args.rest[0];
     /* `--dry-run` alone reads well enough to mean `--once --dry-run`. */
     args.once = args.once || args.dry;
+    sm_notify *notify = args.once ? NULL : sm_notify_new(); /* before there are children */
     int code = check_args(&args);
     if (code == SM_EXIT_OK)
         code = sm_cli_config(&args, true, &config);
-    if (code != SM_EXIT_OK)
-        return code;
-    if (selection(&args, config, &select, &err) != SM_OK) {
+    if (code == SM_EXIT_OK && selection(&args, config, &select, &err) != SM_OK)
+        code = sm_cli_fail(SM_EXIT_USAGE, err.msg);
+    if (code != SM_EXIT_OK) {
+        sm_notify_free(notify);
         sm_config_free(config);
-        return sm_cli_fail(SM_EXIT_USAGE, err.msg);
+        return code;
     }
     show s = {.args = &args,
               .config = config,
@@ -317,9 +339,13 @@ int sm_cmd_run(const sm_args *given) {
               .events = json_array(),
               .summary = json_array()};
     const char *format = args.log_format ? args.log_format : config->log_format;
-    if (!args.once && strcmp(format, "json") == 0)
+    s.json = !args.once && strcmp(format, "json") == 0;
+    s.color = !s.json && sm_cli_color(&args, s.to);
+    if (!args.once) {
         s.to = open_memstream(&s.lines, &s.lines_n);
-    s.color = !s.lines && sm_cli_color(&args, s.to);
+        sm_streams_unblock();
+        sm_log_begin();
+    }
     sm_app_options options = {.mode = args.dry    ? SM_APP_DRY
                                       : args.once ? SM_APP_ONCE
                                                   : SM_APP_DAEMON,
@@ -335,14 +361,14 @@ int sm_cmd_run(const sm_args *given) {
                                            .run = told_run,
                                            .stopping = told_stopping,
                                            .serving = begin_serving,
-                                           .closing = end_serving}};
-    if (!args.once)
-        sm_streams_unblock();
+                                           .closing = end_serving},
+                              .notify = notify};
     header(&s);
     if (args.once) {
         code = run_once(&s, &options);
     } else {
         sm_rc rc = sm_app_run(&options, NULL, &err);
+        sm_log_end(LAST_LINES_MS);
         code = rc == SM_OK ? SM_EXIT_OK
                            : sm_cli_fail(s.refused ? SM_EXIT_CONFIG : SM_EXIT_FAIL, err.msg);
     }
@@ -354,6 +380,7 @@ int sm_cmd_run(const sm_args *given) {
     json_decref(s.events);
     json_decref(s.summary);
     json_decref(select);
+    sm_notify_free(notify);
     sm_config_free(config);
     return code;
 }

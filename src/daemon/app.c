@@ -48,6 +48,7 @@ static void close_all(sm_app *a) {
         sm_http_close(a->http);
     sm_app_signals_close(a);
     sm_app_upkeep_close(a);
+    sm_notify_close(a->o.notify);
     sm_app_close_handle((uv_handle_t *)&a->wake);
     sm_app_close_handle((uv_handle_t *)&a->settle);
 }
@@ -77,6 +78,8 @@ void sm_app_stop(sm_app *a) {
     if (a->stopping)
         return;
     a->stopping = true;
+    if (a->o.notify)
+        sm_notify_stopping(a->o.notify);
     sm_app_upkeep_stop(a);
     uv_timer_stop(&a->settle);
     if (a->scheduler)
@@ -105,6 +108,8 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     a->settle.data = a;
     sm_app_signals_open(a);
     sm_app_upkeep_open(a);
+    if (a->o.notify)
+        sm_notify_open(a->o.notify, &a->loop);
     sm_err first = SM_ERR_INIT;
     if (sm_app_build(a, &first) != SM_OK)
         sm_app_fail(a, first.code, first.msg);

@@ -6,6 +6,7 @@
 #pragma once
 #include "daemon/catalog.h"
 #include "daemon/config.h"
+#include "daemon/notify.h"
 #include "daemon/scheduler.h"
 #include <stdbool.h>
 #include <uv.h>
@@ -41,6 +42,7 @@ typedef struct sm_app_options {
     int wait_ms;       /* ONCE: how long to wait for the platform's budget of calls */
     bool new_identity; /* create although the platform knows these under another secret */
     sm_app_listener listener;
+    sm_notify *notify; /* DAEMON; borrowed */
 } sm_app_options;
 
 /* Runs to the end. result (ONCE, DRY; new reference): daemon/once.h, finished. SM_BUSY: the state

@@ -55,6 +55,8 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
     free(path);
     if (rc != SM_OK)
         return rc;
+    if (a->o.notify)
+        sm_notify_watch(a->o.notify, a->store);
     if (sm_http_new(&a->loop, &a->http, err) != SM_OK)
         return err->code;
     if (sm_accounts_open(&a->loop, a->http, a->store, c, &a->accounts, err) != SM_OK)

@@ -21,11 +21,18 @@ static void on_stop_signal(uv_signal_t *handle, int number) {
     sm_app_stop(a);
 }
 
+static bool scanning(const void *catalog) {
+    return sm_catalog_busy(catalog);
+}
+
 static void on_hup_signal(uv_signal_t *handle, int number) {
     (void)number;
     sm_app *a = handle->data;
-    if (a->catalog && !a->stopping)
-        sm_catalog_scan(a->catalog);
+    if (!a->catalog || a->stopping)
+        return;
+    sm_catalog_scan(a->catalog);
+    if (a->o.notify && a->started)
+        sm_notify_reloading(a->o.notify, scanning, a->catalog);
 }
 
 static void on_quit_signal(uv_signal_t *handle, int number) {

@@ -5,6 +5,7 @@
 #include "daemon/app_parts.h"
 #include "daemon/once.h"
 #include "daemon/requests.h"
+#include <stdio.h>
 #include <string.h>
 
 static const char ended[] = "the process that holds the state directory is stopping";
@@ -98,6 +99,15 @@ static void update_schedules(sm_app *a) {
     sm_scheduler_update(a->scheduler, list, n);
 }
 
+static void tell_ready(sm_app *a) {
+    char status[64];
+    size_t n;
+    sm_catalog_list(a->catalog, &n);
+    snprintf(status, sizeof status, "loaded %zu inspection%s", n, n == 1 ? "" : "s");
+    if (a->o.notify)
+        sm_notify_ready(a->o.notify, status);
+}
+
 /* Everything that must be known is known: begin. */
 void sm_app_maybe_start(sm_app *a) {
     if (a->started || a->stopping || !a->scanned || a->loading > 0)
@@ -113,6 +123,7 @@ void sm_app_maybe_start(sm_app *a) {
     } else if (a->o.mode == SM_APP_DAEMON) {
         sm_desks_poke(a->desks);
         sm_app_upkeep_start(a);
+        tell_ready(a);
     } else {
         start_once(a);
     }
@@ -129,8 +140,10 @@ void sm_app_catalog_changed(void *ctx) {
     }
     sm_app_reloaded(a);
     learn(a);
-    if (a->o.mode == SM_APP_DAEMON)
+    if (a->o.mode == SM_APP_DAEMON) {
         update_schedules(a);
+        tell_ready(a);
+    }
     if (a->o.listener.loaded)
         a->o.listener.loaded(a->o.listener.ctx, a, false);
 }

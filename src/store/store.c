@@ -159,6 +159,7 @@ sm_rc sm_store_open(const sm_store_options *opt, sm_store **out, sm_err *err) {
         free(s);
         return rc;
     }
+    pthread_setname_np(s->thread, "store");
     *out = s;
     return SM_OK;
 }
