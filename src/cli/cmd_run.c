@@ -161,9 +161,10 @@ static void told_run(void *ctx, const json_t *report) {
     }
     if (s->args->quiet && strcmp(outcome, "ok") == 0)
         return;
-    if (is_news(s, report) && s->json)
+    bool news = is_news(s, report);
+    if (news && s->json)
         log_run(report);
-    else if (is_news(s, report))
+    else if (news)
         sm_cli_run_line(s->to, s->color, s->id_width, report);
     const char *trace = sm_json_str(report, "traceback", NULL);
     if (s->args->once && trace && !s->args->verbose)
