@@ -5,11 +5,13 @@
  * -> listener -> schedules, control socket. Stop: no new runs -> running ones end -> one last batch
  * -> handles close -> store closes. At any instruction in between kill -9 loses nothing but time.
  */
+#include "base/clock.h"
+#include "base/log.h"
 #include "daemon/app_parts.h"
 #include <signal.h>
 #include <stdlib.h>
 
-enum { GRACE_MS = 10000, LAST_BATCH_MS = 3000 };
+enum { GRACE_MS = 10000, LAST_BATCH_MS = 3000, AT_ONCE_MS = 1000 };
 
 void sm_app_fail(sm_app *a, sm_rc rc, const char *sentence) {
     if (a->rc == SM_OK)
@@ -37,6 +39,9 @@ void sm_app_close_handle(uv_handle_t *handle) {
 }
 
 static void close_all(sm_app *a) {
+    if (a->closing)
+        return; /* closing the pumps ends the last batch, which calls this again */
+    a->closing = true;
     if (a->o.listener.closing)
         a->o.listener.closing(a->o.listener.ctx);
     sm_storewatch_close(a->storewatch);
@@ -60,10 +65,12 @@ static void last_batch_sent(void *ctx) {
 /* Runs that wait for the store's word are given the time it takes; then the last batch. */
 static void on_settle(uv_timer_t *timer) {
     sm_app *a = timer->data;
-    if (a->runner && sm_runner_active(a->runner) > 0)
+    bool awaited = a->runner && sm_runner_active(a->runner) > 0;
+    if (awaited && !(a->at_once && sm_mono_ns() >= a->give_up_ns))
         return;
     uv_timer_stop(timer);
-    if (a->desks && a->store_ready)
+    a->draining = true;
+    if (a->desks && a->store_ready && !a->at_once)
         sm_desks_drain(a->desks, LAST_BATCH_MS, false, last_batch_sent, a);
     else
         close_all(a);
@@ -93,6 +100,20 @@ void sm_app_stop(sm_app *a) {
                            dispatcher_stopped, a);
     else
         dispatcher_stopped(a);
+}
+
+void sm_app_stop_now(sm_app *a) {
+    if (a->at_once) {
+        uv_stop(&a->loop);
+        return;
+    }
+    sm_log(SM_LOG_WARN, "stopped at once");
+    a->at_once = true;
+    a->give_up_ns = sm_mono_ns() + AT_ONCE_MS * SM_NS_PER_MS;
+    if (a->draining)
+        close_all(a);
+    else if (a->dispatcher)
+        sm_dispatcher_stop(a->dispatcher, -1, dispatcher_stopped, a);
 }
 
 sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {

@@ -38,6 +38,8 @@ struct sm_app {
     uv_timer_t rescan, prune, settle;
     int loading; /* what must be read before the first scan counts */
     bool scanned, started, stopping, store_ready;
+    bool at_once, draining, closing; /* phases of the end */
+    int64_t give_up_ns;              /* at_once: no run's word is awaited any longer */
     json_t *result;
     sm_rc rc;
     sm_err err;
@@ -48,6 +50,9 @@ struct sm_app {
 void sm_app_fail(sm_app *a, sm_rc rc, const char *sentence);
 /* Begins the clean end. */
 void sm_app_stop(sm_app *a);
+/* Makes an end that has begun a short one: workers are killed, nothing more is sent. Asked for a
+ * third time, it does not even close what is open. */
+void sm_app_stop_now(sm_app *a);
 void sm_app_close_handle(uv_handle_t *handle); /* unless it closes already */
 
 /* app_signals.c */

@@ -1,17 +1,14 @@
 /* app_signals: INT and TERM stop, the second one at once; HUP looks at the disk; QUIT tells what
- * every worker does. Owned by the loop's thread.
+ * every worker does; USR1 and USR2 are for later use and do no harm. Owned by the loop's thread.
  */
 #include "base/log.h"
 #include "daemon/app_parts.h"
 #include <signal.h>
-#include <stdlib.h>
 
 static void on_stop_signal(uv_signal_t *handle, int number) {
     sm_app *a = handle->data;
     if (a->stopping) {
-        /* The second one stops now: workers end with us, the store is whole at any instant. */
-        sm_log(SM_LOG_WARN, "stopped at once; what was running is recorded at the next start");
-        uv_stop(&a->loop);
+        sm_app_stop_now(a);
         return;
     }
     if (a->o.listener.stopping)
@@ -35,22 +32,24 @@ static void on_hup_signal(uv_signal_t *handle, int number) {
         sm_notify_reloading(a->o.notify, scanning, a->catalog);
 }
 
+static void tell_line(void *ctx, const char *text) {
+    (void)ctx;
+    sm_log(SM_LOG_INFO, "%s", text);
+}
+
 static void on_quit_signal(uv_signal_t *handle, int number) {
     (void)number;
     sm_app *a = handle->data;
-    if (!a->dispatcher)
-        return;
-    json_t *status = sm_dispatcher_status(a->dispatcher);
-    char *text = sm_json_dump(status, NULL);
-    sm_log(SM_LOG_INFO, "workers: %s", text);
-    free(text);
-    json_decref(status);
+    if (a->dispatcher)
+        sm_dispatcher_tell(a->dispatcher, tell_line, NULL);
 }
 
 void sm_app_signals_open(sm_app *a) {
     uv_signal_t *signals[] = {&a->on_int, &a->on_term, &a->on_hup, &a->on_quit};
     const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     const uv_signal_cb calls[] = {on_stop_signal, on_stop_signal, on_hup_signal, on_quit_signal};
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     for (size_t i = 0; i < SM_ARRAY_LEN(signals); i++) {
         uv_signal_init(&a->loop, signals[i]);
         signals[i]->data = a;

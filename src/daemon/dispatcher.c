@@ -133,6 +133,8 @@ void sm_dispatcher_cancel(sm_dispatcher *d, const char *run_id) {
 
 void sm_dispatcher_stop(sm_dispatcher *d, int grace_ms, void (*stopped)(void *ctx), void *ctx) {
     int64_t until = sm_mono_ns() + (int64_t)grace_ms * SM_NS_PER_MS;
+    if (grace_ms < 0)
+        until = sm_mono_ns() - STOP_KILL_MS * SM_NS_PER_MS;
     if (!d->stopping) {
         d->stopping = true;
         d->stopped = stopped;

@@ -102,7 +102,8 @@ void sm_dispatcher_load(sm_dispatcher *d, sm_source *source, const json_t *limit
 bool sm_dispatcher_answer(sm_dispatcher *d, const char *run_id, int64_t seq, const json_t *ids,
                           const char *error);
 void sm_dispatcher_cancel(sm_dispatcher *d, const char *run_id);
-/* No new runs; running ones get grace_ms, then are cancelled and their workers killed; `done` of
+/* No new runs; running ones get grace_ms, then are cancelled and their workers killed (at once when
+ * it is negative; an earlier call may be made more urgent); `done` of
  * every run is called, then `stopped` once. */
 void sm_dispatcher_stop(sm_dispatcher *d, int grace_ms, void (*stopped)(void *ctx), void *ctx);
 void sm_dispatcher_free(sm_dispatcher *d); /* after stopped */

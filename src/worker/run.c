@@ -151,10 +151,12 @@ void sm_run_stop_text(const sm_run *run, char *out, size_t cap) {
         snprintf(out, cap, "not stopped");
         return;
     case SM_STOP_TIMEOUT:
-        snprintf(out, cap, "time limit of %g s reached", run->limits.wall_s);
+        snprintf(out, cap, "time limit of %g s reached; see timeout", run->limits.wall_s);
         return;
     case SM_STOP_CPU:
-        snprintf(out, cap, "CPU limit of %g s reached; see limits.cpu", run->limits.cpu_s);
+        snprintf(out, cap, "CPU limit of %g s reached (used %.2f s); see limits.cpu",
+                 run->limits.cpu_s,
+                 (double)(sm_thread_cpu_ns() - run->cpu_start_ns) / (double)SM_NS_PER_S);
         return;
     case SM_STOP_MEMORY:
         size_text(run->limits.memory, a, sizeof a);
@@ -169,15 +171,17 @@ void sm_run_stop_text(const sm_run *run, char *out, size_t cap) {
             snprintf(out, cap, "memory limit of %s reached (peak %s); see limits.memory", a, b);
         return;
     case SM_STOP_EVENTS:
-        snprintf(out, cap, "limit of %d events reached; see limits.events", run->limits.events);
+        snprintf(out, cap, "limit of %d events reached (%d reported); see limits.events",
+                 run->limits.events, run->events);
         return;
     case SM_STOP_HTTP:
-        snprintf(out, cap, "limit of %d HTTP requests reached; see limits.http",
-                 run->limits.http_total);
+        snprintf(out, cap, "limit of %d HTTP requests reached (%d asked for); see limits.http",
+                 run->limits.http_total, run->http_count);
         return;
     case SM_STOP_LOG:
         size_text(run->limits.log, a, sizeof a);
-        snprintf(out, cap, "log limit of %s reached; see limits.log", a);
+        size_text(run->log.total, b, sizeof b);
+        snprintf(out, cap, "log limit of %s reached (%s written); see limits.log", a, b);
         return;
     case SM_STOP_CANCELLED:
         snprintf(out, cap, "the run was cancelled");

@@ -136,5 +136,5 @@ void sm_run_permission(lua_State *L, const char *permission);
 /* Adds a line to the run log; over limits.log the run is stopped (raises). In phase LOADING of a
  * run (not of a load) the line is dropped: the load has shown it already. [-0, +0, e] */
 void sm_run_log(lua_State *L, const char *level, const char *text, size_t n);
-/* `limit` sentence of a stop: limit, peak, setting. Static buffer of the caller. */
+/* `limit` sentence of a stop: limit, peak, setting. On the run's own thread. */
 void sm_run_stop_text(const sm_run *run, char *out, size_t cap);

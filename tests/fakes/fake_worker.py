@@ -7,7 +7,7 @@ A script's text holds directives, one a line:
   -- print TEXT           a line of the load log
   -- load die|hang        instead of answering
   -- run WHAT [ARGUMENT]  sleep S | hang | die | exit N | report N | lie | garbage | forge |
-                          hello | outcome | deaf
+                          hello | outcome | secret | texts | nice
 """
 import json
 import os
@@ -140,6 +140,8 @@ def run(f):
             send({"t": "hello", "pid": 1})
         elif name == "outcome":
             return result(run_id, "wonderful")
+        elif name == "nice":
+            return result(run_id, "failed", str(os.getpriority(os.PRIO_PROCESS, 0)))
         elif name == "secret":
             return result(run_id, "failed", json.dumps(f["secrets"]))
         elif name == "texts":

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "fake_worker.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -20,7 +21,7 @@ typedef struct bench {
     char dir[64], self[128];
     sm_dispatcher *d;
     int stopped;
-    int reports;
+    int reports, convicted;
     const char *refuse; /* answer to reports: this error, or NULL: ids */
 } bench;
 
@@ -45,7 +46,12 @@ static void on_report(void *ctx, const char *run_id, int64_t seq, const json_t *
     json_decref(ids);
 }
 
-static void start(bench *b, int workers, int runs_per_worker, bool isolation) {
+static void on_stuck(void *ctx, sm_inspection *inspection) {
+    assert_string_equal(inspection->id, "demo/x.run");
+    ((bench *)ctx)->convicted++;
+}
+
+static void start_pulse(bench *b, int workers, int runs_per_worker, bool isolation, int pulse_ms) {
     memset(b, 0, sizeof *b);
     fake_make(b->dir, b->self);
     uv_loop_init(&b->loop);
@@ -56,10 +62,17 @@ static void start(bench *b, int workers, int runs_per_worker, bool isolation) {
                                  .runs_per_worker = runs_per_worker,
                                  .max_running = 4096,
                                  .process_isolation = isolation,
+                                 .pulse_ms = pulse_ms,
                                  .report = on_report,
-                                 .ctx = b};
+                                 .ctx = b,
+                                 .stuck = on_stuck,
+                                 .stuck_ctx = b};
     sm_err err = SM_ERR_INIT;
     assert_int_equal(sm_dispatcher_new(&opt, &b->d, &err), SM_OK);
+}
+
+static void start(bench *b, int workers, int runs_per_worker, bool isolation) {
+    start_pulse(b, workers, runs_per_worker, isolation, 0);
 }
 
 static void on_stopped(void *ctx) {
@@ -117,11 +130,12 @@ static void on_done(void *ctx, const sm_run_end *end) {
         ++*s->counter;
 }
 
-static void order(bench *b, sm_inspection *p, bool alone, seen *s) {
+static void order_in(bench *b, sm_inspection *p, bool alone, bool lane, seen *s) {
     sm_run_order o = {.inspection = p,
                       .params = json_object(),
                       .ctx = json_pack("{s:s}", "id", p->id),
                       .alone = alone,
+                      .lane = lane,
                       .done = on_done,
                       .done_ctx = s};
     int *counter = s->counter;
@@ -131,6 +145,16 @@ static void order(bench *b, sm_inspection *p, bool alone, seen *s) {
     memcpy(s->run_id, o.run_id, sizeof s->run_id);
     sm_dispatcher_run(b->d, &o);
     assert_int_equal(s->done, 0); /* never from inside */
+}
+
+static void order(bench *b, sm_inspection *p, bool alone, seen *s) {
+    order_in(b, p, alone, false, s);
+}
+
+static void run_lane(bench *b, const char *text, double timeout, bool alone, seen *s) {
+    sm_inspection *p = inspection(text, timeout, NULL);
+    order_in(b, p, alone, true, s);
+    sm_inspection_unref(p);
 }
 
 static void run_text(bench *b, const char *text, bool alone, seen *s) {
@@ -239,9 +263,182 @@ static void test_stuck(void **state) {
     took = (double)(slow.at_ns - stuck.at_ns) / 1e9;
     assert_true(took > 4.5 && took < 6);
     assert_int_equal(stuck.done + good.done + slow.done, 3);
+    assert_int_equal(b.convicted, 1);
     sm_inspection_unref(hang);
     sm_inspection_unref(short_one);
     sm_inspection_unref(long_one);
+    finish(&b);
+    (void)state;
+}
+
+/* One at a time, niced, in one worker; a run that wants it for itself gets a fresh one. */
+static void test_lane(void **state) {
+    bench b;
+    seen s[6] = {{0}};
+    int done = 0;
+    start(&b, 1, 64, false);
+    int64_t began = sm_mono_ns();
+    for (int i = 0; i < 6; i++) {
+        s[i].counter = &done;
+        run_lane(&b, i == 5 ? "-- run nice" : "-- run sleep 0.2", 10, i == 2, &s[i]);
+    }
+    assert_true(fake_wait(&b.loop, &done, 6, 10000));
+    assert_true(sm_mono_ns() - began >= INT64_C(1000000000));
+    for (int i = 0; i < 6; i++) {
+        if (i < 5)
+            assert_string_equal(s[i].outcome, "ok");
+        assert_true(s[i].alone);
+        assert_true(i == 0 || s[i].at_ns - s[i - 1].at_ns >= (i == 5 ? 0 : INT64_C(190000000)));
+    }
+    assert_string_equal(s[5].error, "19");
+    assert_int_equal(s[1].pid, s[0].pid);
+    assert_int_not_equal(s[2].pid, s[1].pid);
+    assert_int_not_equal(s[3].pid, s[2].pid);
+    assert_int_equal(s[4].pid, s[3].pid);
+    finish(&b);
+    (void)state;
+}
+
+/* What hangs or dies in the lane is followed by the next one, in a new worker. */
+static void test_lane_goes_on(void **state) {
+    bench b;
+    seen s[4] = {{0}};
+    static const char *const texts[] = {"-- run hang", "-- run die", "-- run sleep 0",
+                                        "-- run sleep 0"};
+    static const char *const outcomes[] = {"timeout", "lost", "ok", "ok"};
+    int done = 0;
+    start(&b, 1, 64, false);
+    for (int i = 0; i < 4; i++) {
+        s[i].counter = &done;
+        run_lane(&b, texts[i], i == 0 ? 0.3 : 10, i == 3, &s[i]);
+    }
+    assert_true(fake_wait(&b.loop, &done, 4, 15000));
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(s[i].outcome, outcomes[i]);
+        for (int k = 0; k < i; k++)
+            assert_int_not_equal(s[i].pid, s[k].pid);
+    }
+    finish(&b);
+    (void)state;
+}
+
+/* A worker that comes back after its run was given up was only slow: it serves on. */
+static void test_late(void **state) {
+    bench b;
+    seen late = {0}, after = {0};
+    start(&b, 1, 64, false);
+    sm_inspection *p = inspection("-- run sleep 0.9", 0.3, NULL);
+    order(&b, p, false, &late);
+    assert_true(fake_wait(&b.loop, &late.done, 1, 5000));
+    assert_string_equal(late.outcome, "timeout");
+    for (int i = 0; i < 50 && after.pid != late.pid; i++) {
+        run_text(&b, "-- run sleep 0.05", false, &after);
+        assert_true(fake_wait(&b.loop, &after.done, 1, 5000));
+        assert_string_equal(after.outcome, "ok");
+    }
+    sm_dispatcher_counts counts;
+    sm_dispatcher_count(b.d, &counts);
+    assert_int_equal(counts.stuck, 1);
+    assert_int_equal(counts.killed[SM_KILL_STUCK], 0);
+    assert_int_equal(counts.died, 0);
+    assert_int_equal(b.convicted, 0);
+    sm_inspection_unref(p);
+    finish(&b);
+    (void)state;
+}
+
+/* A stopped worker is found out by its silence; one that works for long is left alone. */
+static void test_silent(void **state) {
+    bench b;
+    seen s = {0}, long_one = {0}, after = {0};
+    start_pulse(&b, 1, 64, false, 100);
+    run_text(&b, "-- run sleep 2.5", false, &long_one);
+    assert_true(fake_wait(&b.loop, &long_one.done, 1, 10000));
+    assert_string_equal(long_one.outcome, "ok"); /* 25 pulses */
+    sm_inspection *p = inspection("-- run sleep 60", 120, NULL);
+    order(&b, p, false, &s);
+    int never = 0;
+    (void)fake_wait(&b.loop, &never, 1, 300);
+    assert_int_equal(kill(long_one.pid, SIGSTOP), 0);
+    run_text(&b, "-- run sleep 0", false, &after); /* to the silent one, or later to another */
+    assert_true(fake_wait(&b.loop, &s.done, 1, 15000));
+    assert_int_equal(s.pid, long_one.pid);
+    assert_string_equal(s.outcome, "lost");
+    assert_non_null(strstr(s.error, "because it did not answer for 0."));
+    assert_true(fake_wait(&b.loop, &after.done, 1, 5000));
+    run_text(&b, "-- run sleep 0", false, &after);
+    assert_true(fake_wait(&b.loop, &after.done, 1, 5000));
+    assert_string_equal(after.outcome, "ok");
+    assert_int_not_equal(after.pid, s.pid);
+    sm_dispatcher_counts counts;
+    sm_dispatcher_count(b.d, &counts);
+    assert_int_equal(counts.killed[SM_KILL_SILENT], 1);
+    assert_int_equal(b.convicted, 0);
+    sm_inspection_unref(p);
+    finish(&b);
+    (void)state;
+}
+
+/* The daemon itself was stopped for long: nothing that its workers did meanwhile is held against
+ * them, whether they went on or were stopped with it. */
+static void test_asleep(void **state) {
+    static const struct {
+        const char *name;
+        bool both;
+    } rows[] = {{"the daemon alone", false}, {"with its workers", true}};
+    for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
+        print_message("row: %s\n", rows[i].name);
+        bench b;
+        seen s = {0}, first = {0};
+        start_pulse(&b, 1, 64, false, 100);
+        run_text(&b, "-- run sleep 0", false, &first);
+        assert_true(fake_wait(&b.loop, &first.done, 1, 5000));
+        sm_inspection *p = inspection("-- run sleep 0.3", 0.8, NULL);
+        order(&b, p, false, &s);
+        int never = 0;
+        (void)fake_wait(&b.loop, &never, 1, 50);
+        if (rows[i].both)
+            assert_int_equal(kill(first.pid, SIGSTOP), 0);
+        usleep(2500000);
+        if (rows[i].both)
+            assert_int_equal(kill(first.pid, SIGCONT), 0);
+        assert_true(fake_wait(&b.loop, &s.done, 1, 5000));
+        assert_string_equal(s.outcome, "ok");
+        (void)fake_wait(&b.loop, &never, 1, 500);
+        run_text(&b, "-- run sleep 0", false, &s);
+        assert_true(fake_wait(&b.loop, &s.done, 1, 5000));
+        assert_int_equal(s.pid, first.pid);
+        sm_inspection_unref(p);
+        finish(&b);
+    }
+    (void)state;
+}
+
+static void on_line(void *ctx, const char *text) {
+    sm_buf *all = ctx;
+    sm_buf_addf(all, "%s\n", text);
+}
+
+static void test_tell(void **state) {
+    bench b;
+    seen s[2] = {{0}};
+    sm_buf all;
+    int never = 0;
+    start(&b, 1, 1, false);
+    for (int i = 0; i < 2; i++)
+        run_text(&b, "-- run sleep 30", false, &s[i]);
+    (void)fake_wait(&b.loop, &never, 1, 500);
+    sm_buf_init(&all, 10000);
+    sm_dispatcher_tell(b.d, on_line, &all);
+    sm_buf_addf(&all, "%c", 0);
+    print_message("%s", all.data);
+    assert_non_null(strstr(all.data, " (shared, ready, up "));
+    assert_non_null(strstr(all.data, "s): 1 under way\n"));
+    assert_non_null(strstr(all.data, "  demo/x.run (run "));
+    assert_non_null(strstr(all.data, s[0].run_id));
+    assert_non_null(strstr(all.data, " s of 10 s\n"));
+    assert_non_null(strstr(all.data, "1 under way of at most 4096; 1 wait\n"));
+    sm_buf_fini(&all);
     finish(&b);
     (void)state;
 }
@@ -465,7 +662,7 @@ static void test_many_deaths(void **state) {
     run_text(&b, "-- run sleep 0", false, &s);
     assert_true(fake_wait(&b.loop, &s.done, 1, 5000));
     int before = 0;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 150; i++) {
         run_text(&b, i % 2 ? "-- run die" : "-- run exit 1", false, &s);
         assert_true(fake_wait(&b.loop, &s.done, 1, 5000));
         assert_string_equal(s.outcome, "lost");
@@ -482,11 +679,22 @@ static void test_many_deaths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outcomes),         cmocka_unit_test(test_stuck),
-        cmocka_unit_test(test_grants),           cmocka_unit_test(test_isolation),
-        cmocka_unit_test(test_queue_and_cancel), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_no_worker),        cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_random_kills),     cmocka_unit_test(test_many_deaths),
+        cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_grants),
+        cmocka_unit_test(test_isolation),
+        cmocka_unit_test(test_queue_and_cancel),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_lane),
+        cmocka_unit_test(test_lane_goes_on),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_asleep),
+        cmocka_unit_test(test_tell),
+        cmocka_unit_test(test_no_worker),
+        cmocka_unit_test(test_loads),
+        cmocka_unit_test(test_random_kills),
+        cmocka_unit_test(test_many_deaths),
     };
     setenv("SELFMON_API_KEY", "must not reach a worker", 1);
     int leak = open("/dev/null", O_RDONLY); /* without O_CLOEXEC: must not reach one either */

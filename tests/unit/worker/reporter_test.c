@@ -264,7 +264,9 @@ static void test_budget(void **state) {
              "while true do pcall(r.report, r, {" EVENT ", " EVENT ", " EVENT "}) end",
              &limits, &out);
     assert_string_equal(out.r.outcome, "limit");
-    if (!strstr(out.r.error, "inspections/demo/x.lua:4: limit of 5 events reached"))
+    if (!strstr(
+            out.r.error,
+            "inspections/demo/x.lua:4: limit of 5 events reached (3 reported); see limits.events"))
         fail_msg("%s", out.r.error);
     assert_int_equal(json_array_size(out.f.events), 3);
     assert_int_equal(out.r.events, 3);

@@ -211,7 +211,8 @@ static void print_goes_to_the_log(void **state) {
              &r);
     assert_string_equal(r.outcome, "limit");
     assert_string_equal(r.error,
-                        "inspections/demo/h.lua:2: log limit of 9.8 KiB reached; see limits.log");
+                        "inspections/demo/h.lua:2: log limit of 9.8 KiB reached (9.8 KiB written); "
+                        "see limits.log");
     ran_fini(&r);
 }
 

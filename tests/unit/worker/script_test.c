@@ -329,13 +329,13 @@ typedef struct end_row {
 
 static const end_row ends[] = {
     {"loops", "while true do end", "timeout",
-     "inspections/demo/x.lua:2: time limit of 0.3 s reached"},
+     "inspections/demo/x.lua:2: time limit of 0.3 s reached; see timeout"},
     {"swallows", "while true do pcall(function() while true do end end) end", "timeout",
-     "inspections/demo/x.lua:2: time limit of 0.3 s reached"},
+     "inspections/demo/x.lua:2: time limit of 0.3 s reached; see timeout"},
     {"eats", "local s = 'x' while true do s = s .. s end", "limit",
      "inspections/demo/x.lua:2: memory limit of 4 MiB reached"},
     {"talks", "while true do print(('x'):rep(1000)) end", "limit",
-     "inspections/demo/x.lua:2: log limit of 64 KiB reached; see limits.log"},
+     "inspections/demo/x.lua:2: log limit of 64 KiB reached (64 KiB written); see limits.log"},
 };
 
 static void test_ends(void **state) {

@@ -33,11 +33,11 @@ static void deadline_and_cpu(void **state) {
         double wall, cpu, at_least;
     } rows[] = {
         {"wall", "function run()\n while true do end\nend", "timeout",
-         "inspections/demo/h.lua:2: time limit of 0.2 s reached", 0.2, 10, 0.2},
+         "inspections/demo/h.lua:2: time limit of 0.2 s reached; see timeout", 0.2, 10, 0.2},
         {"cpu", "function run()\n while true do end\nend", "limit",
-         "inspections/demo/h.lua:2: CPU limit of 0.1 s reached; see limits.cpu", 5, 0.1, 0.1},
+         "inspections/demo/h.lua:2: CPU limit of 0.1 s reached (used 0.", 5, 0.1, 0.1},
         {"main chunk", "while true do end", "timeout",
-         "inspections/demo/h.lua:1: time limit of 0.1 s reached", 0.1, 10, 0.1},
+         "inspections/demo/h.lua:1: time limit of 0.1 s reached; see timeout", 0.1, 10, 0.1},
         {"neither", "function run() for i = 1, 1e6 do end end", "ok", NULL, 5, 5, 0},
         {"no limits", "function run() for i = 1, 1e6 do end end", "ok", NULL, 0, 0, 0},
     };
@@ -51,7 +51,7 @@ static void deadline_and_cpu(void **state) {
         print_message("%s: %s %s\n", rows[i].name, r.outcome, r.error ? r.error : "");
         assert_string_equal(r.outcome, rows[i].outcome);
         if (rows[i].error)
-            assert_string_equal(r.error, rows[i].error);
+            assert_int_equal(strncmp(r.error, rows[i].error, strlen(rows[i].error)), 0);
         assert_true(r.seconds >= rows[i].at_least);
         assert_true(r.seconds < rows[i].at_least + 1);
         ran_fini(&r);
