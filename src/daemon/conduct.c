@@ -229,7 +229,7 @@ static hit hit_of(const sm_conduct_end *end) {
     if (strcmp(end->outcome, "limit") == 0)
         return HIT_LIMIT;
     if (strcmp(end->outcome, "crashed") == 0)
-        return HIT_CRASH;
+        return end->foreign ? HIT_NONE : HIT_CRASH;
     if (strcmp(end->outcome, "timeout") == 0 &&
         (end->stuck || end->cpu >= end->seconds * waiting_share))
         return HIT_TIME;
@@ -291,7 +291,7 @@ void sm_conduct_ended(sm_conduct *c, const sm_inspection *p, const sm_conduct_en
         quarantine(c, r, end->error ? end->error : "it crashed its worker", now_ns);
     else if (kind == HIT_CRASH)
         r->suspect = true; /* a neighbour may have done it */
-    else if (end->alone)
+    else if (end->alone && !end->foreign)
         r->suspect = false;
     if (kind != HIT_NONE)
         took_hit(c, r, p, end, kind, now_ns);

@@ -24,9 +24,10 @@ enum {
 typedef struct sm_conduct_end {  /* of one attempt */
     const char *outcome, *error; /* as recorded; error may be NULL */
     double seconds, cpu;
-    bool alone; /* it had its worker for itself */
-    bool stuck; /* its worker did not end it */
-    bool due;   /* its schedule started it, not a person */
+    bool alone;   /* it had its worker for itself */
+    bool stuck;   /* its worker did not end it */
+    bool foreign; /* its worker was killed from outside: that says nothing about it */
+    bool due;     /* its schedule started it, not a person */
 } sm_conduct_end;
 
 typedef struct sm_conduct_counts {

@@ -66,9 +66,11 @@ typedef struct sm_run_end {
     int64_t peak;
     int events;
     bool reported;
-    bool alone; /* it had its worker for itself */
-    bool stuck; /* a timeout that its worker did not tell: perhaps a call that never returns */
-    int signal; /* of a lost worker, 0 when it exited */
+    bool alone;   /* it had its worker for itself */
+    bool stuck;   /* a timeout that its worker did not tell: perhaps a call that never returns */
+    int signal;   /* of a lost worker, 0 when it exited */
+    bool foreign; /* it was killed by neither itself nor us: kill -9, or the machine ran out of
+                     memory */
     int worker_pid;
     const char *log; /* runlog text */
     size_t log_n;

@@ -49,6 +49,7 @@ static void lose(sm_worker *w, sm_job *j, int status, const char *how) {
         sm_job_end_now(j, "cancelled", "the program is stopping", 0);
     } else if (!j->is_load) {
         d->counts.lost += !j->cancelled;
+        j->foreign = signal == SIGKILL && !w->why[0];
         sm_job_end_now(j, j->cancelled ? "cancelled" : "lost", how, signal);
     } else if (w->kind == SM_WORKER_SHARED && j->attempt == 1) {
         /* A neighbour may have been the culprit. */

@@ -119,6 +119,7 @@ void sm_job_finish(sm_job *j, const sm_run_end *end) {
     sm_run_end mine = *end;
     mine.reported = j->reported;
     mine.stuck = j->stuck;
+    mine.foreign = j->foreign;
     mine.alone = w ? w->kind != SM_WORKER_SHARED : j->alone;
     mine.worker_pid = w ? (int)w->pid : 0;
     leave_worker(j);

@@ -240,6 +240,7 @@ static void ended(void *ctx, const sm_run_end *end) {
                                            .cpu = j->cpu,
                                            .alone = end->alone,
                                            .stuck = end->stuck,
+                                           .foreign = end->foreign,
                                            .due = is_due(j)},
                          sm_wall_ns());
     sm_intake_close(j->runner->o.intake, j->run_id, closed, j);

@@ -83,12 +83,13 @@ static const char *condition(bench *b, json_t **all) {
 static void test_quarantine(void **state) {
     static const struct {
         const char *name, *outcome;
-        bool alone, stuck, quarantined;
+        bool alone, stuck, foreign, quarantined;
     } rows[] = {
-        {"crashed alone", "crashed", true, false, true},
-        {"crashed in company", "crashed", false, false, false},
-        {"did not return", "timeout", false, true, true},
-        {"failed", "failed", true, false, false},
+        {"crashed alone", "crashed", true, false, false, true},
+        {"crashed in company", "crashed", false, false, false, false},
+        {"killed from outside", "crashed", true, false, true, false},
+        {"did not return", "timeout", false, true, false, true},
+        {"failed", "failed", true, false, false, false},
     };
     (void)state;
     for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
@@ -97,7 +98,11 @@ static void test_quarantine(void **state) {
         json_t *all = NULL;
         begin(&b);
         assert_false(sm_conduct_alone(b.c, b.p));
-        ended(&b, rows[i].outcome, rows[i].alone, 0, T0);
+        sm_conduct_end e = {.outcome = rows[i].outcome,
+                            .error = "x.lua:7: oh",
+                            .alone = rows[i].alone,
+                            .foreign = rows[i].foreign};
+        sm_conduct_ended(b.c, b.p, &e, T0);
         if (rows[i].stuck)
             sm_conduct_stuck(b.c, b.p, T0);
         assert_string_equal(condition(&b, &all), rows[i].quarantined ? "quarantined" : "none");
