@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "cli/client.h"
 #include "daemon/statedir.h"
+#include "worker/confine.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -236,6 +237,22 @@ static void look_at_limits(sm_doctor *d) {
                       instances);
 }
 
+/* What this kernel has to keep scripts' processes in. */
+static void look_at_confinement(sm_doctor *d) {
+    sm_confined here;
+    sm_confine_probe(&here);
+    if (here.landlock > 0)
+        sm_doctor_say(d, SM_WELL, "Landlock", "ABI %d: worker processes read only what they need",
+                      here.landlock);
+    if (here.seccomp)
+        sm_doctor_say(d, SM_WELL, "seccomp", "worker processes keep the system calls they need");
+    if (here.no_new_privs)
+        sm_doctor_say(d, SM_WELL, "no_new_privs", "worker processes cannot gain powers");
+    const char *lack;
+    for (size_t i = 0; (lack = sm_confine_lacks(&here, i)) != NULL; i++)
+        sm_doctor_say(d, SM_WARN, "confinement", "%s", lack);
+}
+
 void sm_doctor_host(sm_doctor *d, sm_config *config) {
     look_at_configuration(d, config);
     bool there = look_at_state(d, config);
@@ -243,4 +260,5 @@ void sm_doctor_host(sm_doctor *d, sm_config *config) {
     if (there)
         look_at_store(d, config);
     look_at_limits(d);
+    look_at_confinement(d);
 }

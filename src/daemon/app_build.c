@@ -94,6 +94,10 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
     a->intake = sm_intake_new(a->store, c->node, events_stored, a);
     if (a->desks)
         sm_intake_nodes(a->intake, sm_desks_node, a->desks);
+    /* A Lua heap with the holes in it, answers that are being read, and those of http.all. */
+    uint64_t memory = (uint64_t)sm_json_int(c->limits, "memory", 0);
+    uint64_t body = (uint64_t)sm_json_int(c->limits, "http_body", 0);
+    uint64_t parallel = (uint64_t)sm_json_int(c->limits, "http_parallel", 0);
     sm_dispatcher_options dispatcher = {.loop = &a->loop,
                                         .self = a->o.self,
                                         .display = c->display,
@@ -101,6 +105,8 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
                                         .runs_per_worker = c->runs_per_worker,
                                         .max_running = c->max_running,
                                         .process_isolation = c->process_isolation,
+                                        .run_bytes = memory + memory / 4 + 2 * body,
+                                        .burst_bytes = body * parallel,
                                         .report = sm_intake_report,
                                         .ctx = a->intake,
                                         .stuck = did_not_return,

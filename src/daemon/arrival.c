@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOG_MAX = 512 << 10, TEXT_MAX = 256 << 10 };
+enum { LOG_MAX = 512 << 10, TEXT_MAX = 256 << 10, LACKS_MAX = 8 };
 
 static sm_job *run_of(const sm_worker *w, const char *run_id) {
     sm_job *j = sm_map_get(&w->d->runs, run_id);
@@ -43,12 +43,26 @@ static const char *log_of(const sm_frame *f, char **owned, size_t *n) {
     return p;
 }
 
+/* What this kernel does not have to confine workers: said by the first one for all. */
+static void tell_lacks(sm_worker *w, const json_t *lacks) {
+    size_t i;
+    json_t *one;
+    if (w->d->told_lacks)
+        return;
+    w->d->told_lacks = true;
+    json_array_foreach(lacks, i, one) {
+        if (i < LACKS_MAX && json_is_string(one))
+            sm_log(SM_LOG_WARN, "%.200s", json_string_value(one));
+    }
+}
+
 static sm_rc on_hello(sm_worker *w, const json_t *head, sm_err *err) {
     if (w->hello)
         return sm_err_set(err, SM_PROTO, "a second `hello`");
     w->hello = true;
     w->d->start_fails = 0;
     w->d->respawn_ns = 0;
+    tell_lacks(w, json_object_get(head, "lacks"));
     if (w->state != SM_WORKER_STARTING)
         return SM_OK;
     w->state = SM_WORKER_READY;
@@ -175,5 +189,9 @@ sm_rc sm_arrival_frame(void *worker, const sm_frame *f, sm_err *err) {
         return on_report(w, f->head, err);
     if (strcmp(t, "result") == 0)
         return on_result(w, f, err);
+    if (strcmp(t, "pem") == 0)
+        return sm_lend_asked(w, f->head, err);
+    if (strcmp(t, "stale") == 0)
+        return sm_pool_outdated(w), SM_OK;
     return sm_err_set(err, SM_PROTO, "an unknown frame `%.40s`", t);
 }

@@ -1,5 +1,6 @@
 /* dispatch: what the rooms of the dispatcher share: its jobs, its workers, itself. Only
- * dispatcher.c, job.c, pool.c, grave.c, placing.c, arrival.c, pulse.c and deadline.c include it.
+ * dispatcher.c, job.c, pool.c, grave.c, placing.c, arrival.c, lend.c, pulse.c and deadline.c
+ * include it.
  *
  * A job (a run or a load) is in exactly one list: waiting (`shared`, `alone` or `lane`), a
  * worker's, or `ending`. Callbacks to the outside are made only by sm_job_finish and
@@ -30,14 +31,23 @@ enum {
     SM_START_FAILS = 5,      /* in a row: what waits is told that no worker can be started */
     SM_RESPAWN_BASE_MS = 100,
     SM_RESPAWN_MAX_MS = 30000,
-    SM_CANCEL_MS = 2000,  /* from `cancel` until the run must have ended */
-    SM_RETIRE_MS = 2000,  /* from `stop` until the process must have ended */
-    SM_EOF_MS = 200,      /* from the end of its stream until the process must have ended */
+    SM_CANCEL_MS = 2000, /* from `cancel` until the run must have ended */
+    SM_RETIRE_MS = 2000, /* from `stop` until the process must have ended */
+    SM_EOF_MS = 200,     /* from the end of its stream until the process must have ended */
+    SM_LEND_AT_ONCE = 2, /* PEM files that are read at once */
+    SM_LEND_PER_RUN = 2000,
     SM_WORKERS_EXTRA = 32 /* workers beyond `workers` for grants that no worker is bound to */
 };
 
+/* What a worker needs besides its runs: libraries and glibc's arenas (worker.c bounds them); of
+ * each thread its stack and what belongs to it. */
+#define SM_WORKER_BYTES (UINT64_C(2) << 30)
+#define SM_THREAD_BYTES (UINT64_C(5) << 18)
+enum { SM_WORKER_FILES = 256, SM_RUN_FILES = 66 };
+
 typedef struct sm_job sm_job;
 typedef struct sm_worker sm_worker;
+typedef struct sm_loan sm_loan;
 
 /* Something that was ended without its worker, which may still speak of it. */
 typedef struct sm_ghost {
@@ -77,6 +87,8 @@ struct sm_job {
     void *done_ctx;
     int64_t seq;     /* of its last report */
     json_t *pending; /* events that wait for an answer, or NULL */
+    int64_t lent;    /* PEM files it asked for */
+    bool lending;    /* the last of them was not answered yet */
 
     /* a load */
     int64_t n;
@@ -107,6 +119,7 @@ struct sm_worker {
     bool hello, reaped;
     bool muted;    /* broke the protocol: nothing more is read from it */
     bool poisoned; /* did not answer: it is killed, whatever it says later */
+    bool outdated; /* said `stale`: it ends when it is empty */
     bool spent;    /* lane: it has had a run */
     bool own;      /* lane: its run wanted it for itself, so it ends with it */
     char *key;     /* grants it is bound to while it has runs, else NULL */
@@ -148,8 +161,10 @@ struct sm_dispatcher {
     sm_dispatcher_counts counts; /* the totals */
     int64_t forgot_ns;           /* when texts were last forgotten */
     sm_job_list shared, waiting_alone, lane, ending;
-    sm_map runs; /* run id -> sm_job */
-    int running; /* runs in workers */
+    sm_map runs;     /* run id -> sm_job */
+    int running;     /* runs in workers */
+    sm_loan *loans;  /* PEM files that are read or wait for that */
+    bool told_lacks; /* it was said what this kernel does not have */
     int64_t loads_made;
     bool stopping;
     int64_t cancel_ns;   /* stop: when running runs are cancelled */
@@ -191,6 +206,9 @@ void sm_pool_kill_in(sm_worker *w, int64_t ms, sm_kill kind, const char *why);
 void sm_pool_failed(sm_dispatcher *d, const char *how);
 /* Asks an idle worker to end. */
 void sm_pool_retire(sm_worker *w);
+/* It cannot read the machine's current files any more (`stale`): it gets no new work, and ends when
+ * what it has is done. */
+void sm_pool_outdated(sm_worker *w);
 /* Workers of a kind that are not on their way out. */
 int sm_pool_count(const sm_dispatcher *d, sm_worker_kind kind, int *starting);
 bool sm_pool_start(sm_dispatcher *d, sm_err *err);
@@ -220,6 +238,12 @@ void sm_pulse_recovered(sm_worker *w);
 
 /* arrival.c */
 sm_rc sm_arrival_frame(void *worker, const sm_frame *f, sm_err *err);
+
+/* lend.c */
+/* `pem`. */
+sm_rc sm_lend_asked(sm_worker *w, const json_t *head, sm_err *err);
+/* Before d is freed. */
+void sm_lend_forget(sm_dispatcher *d);
 
 /* deadline.c */
 /* Makes the timer fire at `ns` (monotonic) at the latest. */

@@ -161,6 +161,7 @@ void sm_dispatcher_stop(sm_dispatcher *d, int grace_ms, void (*stopped)(void *ct
 void sm_dispatcher_free(sm_dispatcher *d) {
     if (!d)
         return;
+    sm_lend_forget(d);
     sm_map_fini(&d->runs);
     free(d->self);
     free(d->display);

@@ -21,6 +21,9 @@ typedef struct sm_dispatcher_options {
     int workers, runs_per_worker, max_running;
     bool process_isolation;
     int pulse_ms; /* between two pings of a worker; 0: 3 s. After five without an answer it goes */
+    /* Memory that each run, and beyond that any one of them, may need; 0: workers' address space is
+     * not bounded. */
+    uint64_t run_bytes, burst_bytes;
     /* A `report` frame of a run that was dispatched to that worker. The answer is given now or
      * later with sm_dispatcher_answer; events are borrowed, and valid until the answer or the run's
      * end, whichever comes first. */

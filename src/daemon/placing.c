@@ -226,6 +226,8 @@ void sm_placing_freed(sm_worker *w) {
         bool over = w->kind == SM_WORKER_ALONE || d->stopping || w->own;
         if (w->state == SM_WORKER_DRAINING && (w->poisoned || d->stopping))
             sm_pool_kill(w, w->plan_kind, w->plan);
+        else if (w->outdated)
+            sm_pool_retire(w);
         else if (w->state == SM_WORKER_DRAINING) { /* what it says within this time shows that it
                                                       only was slow */
             char why[sizeof w->plan];

@@ -77,15 +77,28 @@ static void free_env(char **env) {
         free(*env);
 }
 
-static int wire_child(pid_t *pid, const char *self, int fd) {
+/* What a worker may have at most: address space for the runs that work at once and the stacks of
+ * those that wait as well, descriptors for their connections. */
+static void bound(const sm_dispatcher *d, sm_worker_kind kind, char bytes[24], char files[24]) {
+    uint64_t runs = kind != SM_WORKER_SHARED ? 1 : (uint64_t)d->opt.runs_per_worker;
+    uint64_t threads = kind != SM_WORKER_SHARED ? 1 : (uint64_t)d->opt.max_running;
+    uint64_t most =
+        SM_WORKER_BYTES + d->opt.burst_bytes + runs * d->opt.run_bytes + threads * SM_THREAD_BYTES;
+    snprintf(bytes, 24, "%llu", d->opt.run_bytes > 0 ? (unsigned long long)most : 0);
+    snprintf(files, 24, "%llu",
+             (unsigned long long)(SM_WORKER_FILES + runs * SM_RUN_FILES + threads));
+}
+
+static int wire_child(pid_t *pid, const sm_dispatcher *d, sm_worker_kind kind, int fd) {
     char *env[5];
-    char flag[] = "--worker";
-    char *name = sm_strdup(self);
-    char *argv[] = {name, flag, NULL};
+    char flag[] = "--worker", bytes[24], files[24];
+    char *name = sm_strdup(d->self);
+    char *argv[] = {name, flag, bytes, files, NULL};
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t attr;
     sigset_t none, all;
     make_env(env);
+    bound(d, kind, bytes, files);
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawn_file_actions_init(&fa);
@@ -173,7 +186,7 @@ sm_rc sm_pool_spawn(sm_dispatcher *d, sm_worker_kind kind) {
     w->link.ended = on_link_ended;
     w->link.drained = on_link_drained;
     w->link.ctx = w;
-    int rc = wire_child(&w->pid, d->self, pair[1]);
+    int rc = wire_child(&w->pid, d, kind, pair[1]);
     if (rc != 0) {
         sm_err_sys(&err, rc, "%s", d->self);
         goto out;
@@ -253,6 +266,20 @@ void sm_pool_retire(sm_worker *w) {
     json_decref(head);
     w->kill_ns = INT64_MAX;
     sm_pool_kill_in(w, SM_RETIRE_MS, SM_KILL_STOP, "it did not stop");
+}
+
+void sm_pool_outdated(sm_worker *w) {
+    if (w->state != SM_WORKER_READY || w->d->stopping)
+        return;
+    sm_log(SM_LOG_INFO, "worker %d is replaced: resolver or certificate files have changed",
+           (int)w->pid);
+    if (w->jobs.n == 0) {
+        sm_pool_retire(w);
+    } else {
+        w->state = SM_WORKER_DRAINING;
+        w->outdated = true;
+    }
+    sm_pool_fill(w->d);
 }
 
 static void on_chld(uv_signal_t *s, int signum) {

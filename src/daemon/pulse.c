@@ -60,7 +60,7 @@ void sm_pulse_tick(sm_dispatcher *d, int64_t now) {
 }
 
 void sm_pulse_recovered(sm_worker *w) {
-    if (w->state != SM_WORKER_DRAINING || w->poisoned || w->d->stopping)
+    if (w->state != SM_WORKER_DRAINING || w->poisoned || w->outdated || w->d->stopping)
         return;
     sm_log(SM_LOG_DEBUG, "worker %d was only slow and serves again", (int)w->pid);
     w->state = SM_WORKER_READY;

@@ -3,8 +3,9 @@
 #pragma once
 #include <stddef.h>
 
-/* `selfmon-lua --worker`, argv as main got it: frames on file descriptor 3
- * (docs/internals/frames.md). */
+/* `selfmon-lua --worker [BYTES [FILES]]`, argv as main got it: frames on file descriptor 3
+ * (docs/internals/frames.md). BYTES of address space and FILES (descriptors) it may have at most; 0
+ * and absent: no limit of its own. */
 int sm_worker_main(int argc, char **argv);
 /* `selfmon-lua --eval-config FILE`, argv as main got it: evaluates the configuration file, writes
  * one JSON object to fd 3:

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/fsx.h"
 #include "base/mem.h"
+#include "worker/confine.h"
 #include "worker/entry.h"
 #include "worker/luaval.h"
 #include "worker/sandbox.h"
@@ -195,7 +196,9 @@ int sm_evalconf_main(int argc, char **argv) {
     conf c = {.name = sm_fsx_basename(path)};
     json_t *table = NULL, *lines = NULL;
     char *error = NULL;
+    sm_confined confined;
     signal(SIGPIPE, SIG_IGN);
+    sm_confine_config(&confined);
     if (sm_fsx_read(path, SM_SANDBOX_TEXT_MAX, &c.text, &c.n, &err) == SM_OK) {
         char *absolute = sm_fsx_absolute(path);
         c.dir = sm_fsx_dirname(absolute);

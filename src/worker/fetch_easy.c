@@ -218,6 +218,7 @@ static void set_guards(sm_transfer *t, CURLcode *rc) {
 static void set_tls(sm_transfer *t, CURLcode *rc) {
     CURL *e = t->easy;
     const sm_fetch_req *r = t->req;
+    const char *bundle = getenv("SSL_CERT_FILE"); /* libcurl leaves that to its callers */
     set_long(e, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2, rc);
     set_long(e, CURLOPT_SSL_VERIFYPEER, r->verify ? 1 : 0, rc);
     set_long(e, CURLOPT_SSL_VERIFYHOST, r->verify ? 2 : 0, rc);
@@ -230,6 +231,8 @@ static void set_tls(sm_transfer *t, CURLcode *rc) {
     if (r->ca) {
         set_text(e, CURLOPT_CAINFO, NULL, rc);
         set_blob(e, CURLOPT_CAINFO_BLOB, r->ca, rc);
+    } else if (bundle && *bundle) {
+        set_text(e, CURLOPT_CAINFO, bundle, rc);
     }
     if (r->cert)
         set_blob(e, CURLOPT_SSLCERT_BLOB, r->cert, rc);

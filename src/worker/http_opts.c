@@ -306,6 +306,14 @@ static void read_auth(reader *r) {
     r->req->auth = SM_AUTH_BASIC;
 }
 
+static sm_rc pem_file(const reader *r, const char *path, bool key, char **text, size_t *n,
+                      sm_err *err) {
+    sm_run *run = sm_run_of(r->L);
+    if (run && run->host && run->host->pem)
+        return run->host->pem(run->host->ctx, run, path, key, text, n, err);
+    return sm_fsx_read(path, PEM_MAX, text, n, err);
+}
+
 /* PEM as text or secret, or the absolute path of a PEM file, at the top of the stack. */
 static void read_pem(reader *r, const char *what, bool needs_grant, char **slot) {
     lua_State *L = r->L;
@@ -331,7 +339,9 @@ static void read_pem(reader *r, const char *what, bool needs_grant, char **slot)
     }
     free(*slot);
     *slot = NULL;
-    if (sm_fsx_read(p, PEM_MAX, slot, &n, &err) != SM_OK)
+    sm_rc rc = pem_file(r, p, needs_grant, slot, &n, &err);
+    sm_run_check(L);
+    if (rc != SM_OK)
         luaL_error(L, "%s: option \"%s\": %s", r->where, r->option, err.msg);
     if (strlen(*slot) != n || !strstr(*slot, "-----BEGIN"))
         luaL_error(L, "%s: option \"%s\": %s is not a PEM file", r->where, r->option, p);

@@ -66,6 +66,11 @@ typedef struct sm_run_host {
     json_t *(*machine)(void *ctx, sm_run *run, const char *what, sm_err *err);
     /* A granted secret, borrowed until the run ends; SM_DENIED / SM_NOT_FOUND. NULL: none. */
     sm_rc (*secret)(void *ctx, sm_run *run, const char *name, const sm_secret **out, sm_err *err);
+    /* The text of the PEM file at an absolute path: certificates; with `key`, for which the caller
+     * has checked the permission, private keys as well. malloc'd with a NUL. SM_CLOSED when the run
+     * was stopped meanwhile. NULL function: read here. */
+    sm_rc (*pem)(void *ctx, sm_run *run, const char *path, bool key, char **text, size_t *n,
+                 sm_err *err);
 } sm_run_host;
 
 struct sm_run {

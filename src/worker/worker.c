@@ -6,6 +6,7 @@
  * deadlines of C code and restarts are the daemon's business.
  */
 #include "worker/entry.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "worker/fetch.h"
@@ -13,16 +14,17 @@
 #include <curl/curl.h>
 #include <fcntl.h>
 #include <lua.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { SOCKET_FD = 3 };
+enum { SOCKET_FD = 3, ARENAS = 16, LOOK_MS = 2000 };
 
 #ifdef SM_SANITIZED
 enum { RUN_STACK = 8 << 20 };
@@ -50,15 +52,20 @@ static void clear_environment(void) {
     setenv("TZ", "UTC", 1);
 }
 
-/* Nothing to inherit, nothing to leave behind, no life without the daemon. */
-static void settle(void) {
+/* True when the process at the other end of the socket is our parent: a daemon that died before the
+ * kernel was told to end us with it would leave us behind. */
+static bool has_parent(void) {
+    struct ucred peer = {0};
+    socklen_t n = sizeof peer;
+    if (getsockopt(SOCKET_FD, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0)
+        return true; /* the end of the stream will tell */
+    return peer.pid == getppid();
+}
+
+/* Nothing to inherit, nothing to leave behind, no life without the daemon. False: it is gone. */
+static bool settle(sm_worker *w, int argc, char **argv) {
     sigset_t none;
-    const struct rlimit no_core = {0, 0};
     clear_environment();
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_DUMPABLE, 0);
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    setrlimit(RLIMIT_CORE, &no_core);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* A key pressed in the daemon's terminal is for the daemon, which then decides. */
@@ -70,12 +77,24 @@ static void settle(void) {
     fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC);
     int flags = fcntl(SOCKET_FD, F_GETFL);
     fcntl(SOCKET_FD, F_SETFL, flags & ~O_NONBLOCK);
+    /* Of glibc's arenas each reserves 64 MiB of the address space that sm_confine_worker bounds. */
+    mallopt(M_ARENA_MAX, ARENAS);
+    /* The signal comes when the thread that made us ends: the daemon's loop, which lives as long as
+     * the daemon. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sm_confine_worker(argc > 2 ? strtoull(argv[2], NULL, 10) : 0,
+                      argc > 3 ? strtoull(argv[3], NULL, 10) : 0, &w->confined);
+    return has_parent();
 }
 
 static sm_rc say_hello(sm_worker *w, sm_err *err) {
-    json_t *head =
-        json_pack("{s:s, s:i, s:s, s:s, s:s}", "t", "hello", "pid", (int)getpid(), "lua",
-                  LUA_RELEASE, "curl", curl_version(), "openssl", OpenSSL_version(OPENSSL_VERSION));
+    json_t *lacks = json_array();
+    const char *lack;
+    for (size_t i = 0; (lack = sm_confine_lacks(&w->confined, i)) != NULL; i++)
+        json_array_append_new(lacks, json_string(lack));
+    json_t *head = json_pack("{s:s, s:i, s:s, s:s, s:s, s:o}", "t", "hello", "pid", (int)getpid(),
+                             "lua", LUA_RELEASE, "curl", curl_version(), "openssl",
+                             OpenSSL_version(OPENSSL_VERSION), "lacks", lacks);
     sm_rc rc = sm_wlink_send(w->link, head, NULL, 0, err);
     json_decref(head);
     return rc;
@@ -101,6 +120,8 @@ static sm_rc take_frame(sm_worker *w, sm_frame *frame, sm_err *err) {
         begin_job(w, frame);
     } else if (strcmp(t, "ack") == 0 || strcmp(t, "nak") == 0) {
         sm_wjob_answer(w, head);
+    } else if (strcmp(t, "pem") == 0) {
+        sm_wjob_lent(w, frame);
     } else if (strcmp(t, "text") == 0) {
         sm_texts_put(w->texts, sm_json_str(head, "hash", ""), frame->body, frame->body_len);
     } else if (strcmp(t, "forget") == 0) {
@@ -125,6 +146,21 @@ static sm_rc take_frame(sm_worker *w, sm_frame *frame, sm_err *err) {
     return SM_OK;
 }
 
+/* Now and then, by the pings at the latest, looks whether a file that Landlock knows by what it was
+ * has been replaced, as a new /etc/resolv.conf is: then it asks, once, for another in its place. */
+static void look_around(sm_worker *w) {
+    int64_t now = sm_mono_ns();
+    if (w->stale || now - w->looked_ns < LOOK_MS * SM_NS_PER_MS)
+        return;
+    w->looked_ns = now;
+    w->stale = sm_confine_stale(&w->confined);
+    if (!w->stale)
+        return;
+    json_t *head = json_pack("{s:s}", "t", "stale");
+    sm_wlink_send(w->link, head, NULL, 0, NULL);
+    json_decref(head);
+}
+
 static sm_rc serve(sm_worker *w, sm_err *err) {
     sm_frame_reader reader;
     sm_rc rc = say_hello(w, err);
@@ -132,6 +168,7 @@ static sm_rc serve(sm_worker *w, sm_err *err) {
     while (rc == SM_OK) {
         sm_frame frame = {0};
         rc = sm_frame_recv(SOCKET_FD, &reader, &frame, err);
+        look_around(w);
         if (rc == SM_OK)
             rc = take_frame(w, &frame, err);
         sm_frame_fini(&frame);
@@ -143,13 +180,12 @@ static sm_rc serve(sm_worker *w, sm_err *err) {
 int sm_worker_main(int argc, char **argv) {
     sm_worker w = {0};
     sm_err err = SM_ERR_INIT;
-    (void)argc;
-    (void)argv;
     if (fcntl(SOCKET_FD, F_GETFD) < 0) {
         fprintf(stderr, "selfmon-lua --worker is started by the daemon, not by hand\n");
         return 64;
     }
-    settle();
+    if (!settle(&w, argc, argv))
+        return 1;
     sm_log_setup(SM_LOG_INFO, false, false);
     pthread_mutex_init(&w.mu, NULL);
     sm_map_init(&w.live);

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/frame.h"
 #include "base/map.h"
+#include "worker/confine.h"
 #include "worker/watchdog.h"
 #include "worker/worker_link.h"
 #include "worker/worker_pool.h"
@@ -16,6 +17,9 @@ typedef struct sm_worker {
     sm_pool *pool;
     sm_watchdog *dog;
     struct sm_fetch *fetch;
+    sm_confined confined;
+    bool stale;         /* said `stale` */
+    int64_t looked_ns;  /* for that, monotonic */
     pthread_mutex_t mu; /* guards live */
     sm_map live;        /* run id -> sm_wjob: runs from their frame to the end of their script */
 } sm_worker;
@@ -32,5 +36,7 @@ bool sm_wjob_do(void *ctx, void *job);
 void sm_wjob_refuse(sm_wjob *job, const char *sentence);
 /* `ack` and `nak`; a stale or unknown one is passed over. */
 void sm_wjob_answer(sm_worker *w, const json_t *head);
+/* `pem`, whose body it takes. */
+void sm_wjob_lent(sm_worker *w, sm_frame *frame);
 /* `cancel`. */
 void sm_wjob_cancel(sm_worker *w, const char *run_id);

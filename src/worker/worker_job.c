@@ -40,6 +40,11 @@ struct sm_wjob {
     json_int_t answered; /* of the last answer */
     json_t *ids;         /* ack */
     char *refused;       /* nak */
+    /* guarded by run.mu: the PEM file that waits */
+    json_int_t pem_asked, pem_answered;
+    char *pem; /* its text, or NULL and why */
+    size_t pem_n;
+    char *pem_refused;
 };
 
 static void read_limits(const json_t *j, sm_limits *out) {
@@ -71,6 +76,8 @@ static void job_free(sm_wjob *job) {
     free(job->libs);
     json_decref(job->ids);
     free(job->refused);
+    free(job->pem);
+    free(job->pem_refused);
     json_decref(job->head);
     free(job);
 }
@@ -124,6 +131,36 @@ static sm_rc host_secret(void *ctx, sm_run *run, const char *name, const sm_secr
     return sm_err_set(err, SM_NOT_FOUND, "secret \"%s\" is not in the configuration", name);
 }
 
+static sm_rc host_pem(void *ctx, sm_run *run, const char *path, bool key, char **text, size_t *n,
+                      sm_err *err) {
+    sm_wjob *job = ctx;
+    pthread_mutex_lock(&run->mu);
+    json_int_t number = ++job->pem_asked;
+    pthread_mutex_unlock(&run->mu);
+    json_t *head = json_pack("{s:s, s:s, s:I, s:o, s:b}", "t", "pem", "run", run->run_id, "n",
+                             number, "path", sm_json_text(path, strlen(path)), "key", key);
+    sm_rc rc = sm_wlink_send(job->w->link, head, NULL, 0, err);
+    json_decref(head);
+    if (rc != SM_OK)
+        return sm_err_wrap(err, "%s could not be asked for", path);
+    pthread_mutex_lock(&run->mu);
+    while (job->pem_answered < number && sm_run_wait(run, INT64_MAX))
+        ;
+    if (job->pem_answered < number) {
+        rc = sm_err_set(err, SM_CLOSED, "the run was stopped before %s was read", path);
+    } else if (!job->pem) {
+        rc = sm_err_set(err, SM_DENIED, "%s", job->pem_refused);
+    } else {
+        *text = job->pem;
+        *n = job->pem_n;
+        job->pem = NULL;
+    }
+    free(job->pem_refused);
+    job->pem_refused = NULL;
+    pthread_mutex_unlock(&run->mu);
+    return rc;
+}
+
 /* Moves the texts of secrets out of the frame: the JSON's own copies are zeroed. */
 static void take_secrets(sm_wjob *job) {
     json_t *from = json_object_get(job->head, "secrets");
@@ -172,8 +209,11 @@ static bool take_texts(sm_wjob *job) {
 static void init_run(sm_wjob *job) {
     const json_t *head = job->head;
     sm_run *run = &job->run;
-    job->host = (sm_run_host){
-        .ctx = job, .report = host_report, .fetch = host_fetch, .secret = host_secret};
+    job->host = (sm_run_host){.ctx = job,
+                              .report = host_report,
+                              .fetch = host_fetch,
+                              .secret = host_secret,
+                              .pem = host_pem};
     sm_run_init(run, sm_json_str(head, "id", ""), sm_json_str(head, "run", ""), &job->limits,
                 &job->host);
     run->ctx = json_incref(json_object_get(head, "ctx"));
@@ -325,6 +365,29 @@ void sm_wjob_answer(sm_worker *w, const json_t *head) {
                 job->ids = json_incref(json_object_get(head, "ids"));
             else
                 job->refused = sm_strdup(sm_json_str(head, "error", "the events were refused"));
+            pthread_cond_broadcast(&job->run.cv);
+        }
+        pthread_mutex_unlock(&job->run.mu);
+    }
+    pthread_mutex_unlock(&w->mu);
+}
+
+void sm_wjob_lent(sm_worker *w, sm_frame *frame) {
+    pthread_mutex_lock(&w->mu);
+    sm_wjob *job = sm_map_get(&w->live, sm_json_str(frame->head, "run", ""));
+    if (job) {
+        pthread_mutex_lock(&job->run.mu);
+        json_int_t n = sm_json_int(frame->head, "n", 0);
+        const char *error = sm_json_str(frame->head, "error", NULL);
+        if (n == job->pem_asked && job->pem_answered < n) {
+            job->pem_answered = n;
+            if (error || !frame->body) {
+                job->pem_refused = sm_strdup(error ? error : "it is empty");
+            } else {
+                job->pem = frame->body;
+                job->pem_n = frame->body_len;
+                frame->body = NULL;
+            }
             pthread_cond_broadcast(&job->run.cv);
         }
         pthread_mutex_unlock(&job->run.mu);

@@ -160,7 +160,7 @@ def run(f):
 
 
 def main():
-    assert sys.argv[1:] == ["--worker"]
+    assert sys.argv[1] == "--worker" and all(word.isdigit() for word in sys.argv[2:])
     # PWD and LC_CTYPE are the wrapper's shell's and Python's own.
     assert set(os.environ) <= {"PATH", "TZDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "PWD", "LC_CTYPE"}
     # 0 to 3, and one that is the listing's own.

@@ -25,8 +25,8 @@ typedef struct identity {
 
 /* A certificate for cn, signed by ca (NULL: by itself), valid from and to so many days from now;
  * written as dir/name.crt and dir/name.key. */
-static identity make_cert(const char *dir, const char *name, const identity *ca, const char *cn,
-                          const char *san, int from_days, int to_days) {
+static inline identity make_cert(const char *dir, const char *name, const identity *ca,
+                                 const char *cn, const char *san, int from_days, int to_days) {
     identity id = {X509_new(), EVP_EC_gen("P-256")};
     X509_NAME *subject = X509_get_subject_name(id.cert);
     char path[512];
@@ -67,13 +67,13 @@ static identity make_cert(const char *dir, const char *name, const identity *ca,
     return id;
 }
 
-static void free_identity(identity *id) {
+static inline void free_identity(identity *id) {
     X509_free(id->cert);
     EVP_PKEY_free(id->key);
 }
 
 /* n free loopback ports, distinct from each other. */
-static void free_ports(int *ports, size_t n) {
+static inline void free_ports(int *ports, size_t n) {
     int fds[32];
     assert_true(n <= 32);
     for (size_t i = 0; i < n; i++) {
@@ -89,7 +89,7 @@ static void free_ports(int *ports, size_t n) {
         close(fds[i]);
 }
 
-static void wait_port(int port, pid_t pid) {
+static inline void wait_port(int port, pid_t pid) {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int i = 0; i < 1000; i++) {
@@ -105,7 +105,7 @@ static void wait_port(int port, pid_t pid) {
     fail_msg("nothing listens on port %d", port);
 }
 
-static void stop_child(pid_t pid) {
+static inline void stop_child(pid_t pid) {
     if (pid > 0) {
         kill(pid, SIGTERM);
         waitpid(pid, NULL, 0);
@@ -113,7 +113,7 @@ static void stop_child(pid_t pid) {
 }
 
 /* Starts nginx on conf (a whole file's text) in dir. */
-static pid_t start_nginx(const char *dir, const char *conf, int port) {
+static inline pid_t start_nginx(const char *dir, const char *conf, int port) {
     char path[512], prefix[512];
     snprintf(path, sizeof(path), "%s/nginx.conf", dir);
     snprintf(prefix, sizeof(prefix), "%s/", dir);
@@ -133,7 +133,7 @@ static pid_t start_nginx(const char *dir, const char *conf, int port) {
 }
 
 /* Starts tests/fakes/http_server.py; *port is what it printed. */
-static pid_t start_fake(int *port) {
+static inline pid_t start_fake(int *port) {
     int pipe_fd[2];
     char line[32] = "";
     assert_int_equal(pipe(pipe_fd), 0);
@@ -156,7 +156,7 @@ static pid_t start_fake(int *port) {
     return pid;
 }
 
-static char *read_text(const char *dir, const char *name) {
+static inline char *read_text(const char *dir, const char *name) {
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     FILE *f = fopen(path, "r");
@@ -167,7 +167,7 @@ static char *read_text(const char *dir, const char *name) {
     return text;
 }
 
-static void remove_dir(const char *dir) {
+static inline void remove_dir(const char *dir) {
     pid_t pid = fork();
     if (pid == 0) {
         execlp("rm", "rm", "-rf", "--", dir, (char *)NULL);
