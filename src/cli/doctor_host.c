@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "cli/client.h"
 #include "daemon/statedir.h"
-#include "worker/confine.h"
+#include "worker/entry.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -239,8 +239,8 @@ static void look_at_limits(sm_doctor *d) {
 
 /* What this kernel has to keep scripts' processes in. */
 static void look_at_confinement(sm_doctor *d) {
-    sm_confined here;
-    sm_confine_probe(&here);
+    sm_worker_cage here;
+    sm_worker_cage_probe(&here);
     if (here.landlock > 0)
         sm_doctor_say(d, SM_WELL, "Landlock", "ABI %d: worker processes read only what they need",
                       here.landlock);
@@ -248,9 +248,8 @@ static void look_at_confinement(sm_doctor *d) {
         sm_doctor_say(d, SM_WELL, "seccomp", "worker processes keep the system calls they need");
     if (here.no_new_privs)
         sm_doctor_say(d, SM_WELL, "no_new_privs", "worker processes cannot gain powers");
-    const char *lack;
-    for (size_t i = 0; (lack = sm_confine_lacks(&here, i)) != NULL; i++)
-        sm_doctor_say(d, SM_WARN, "confinement", "%s", lack);
+    for (size_t i = 0; here.lacks[i]; i++)
+        sm_doctor_say(d, SM_WARN, "confinement", "%s", here.lacks[i]);
 }
 
 void sm_doctor_host(sm_doctor *d, sm_config *config) {

@@ -6,6 +6,8 @@
  * and Landlock leaves of these only what is listed there.
  */
 #include "worker/confine_parts.h"
+#include "base/err.h"
+#include "worker/entry.h"
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
@@ -113,4 +115,12 @@ bool sm_confine_stale(const sm_confined *c) {
             return true;
     }
     return false;
+}
+
+void sm_worker_cage_probe(sm_worker_cage *out) {
+    sm_confined here;
+    sm_confine_probe(&here);
+    *out = (sm_worker_cage){here.landlock, here.seccomp, here.no_new_privs, {NULL}};
+    for (size_t i = 0; i < SM_ARRAY_LEN(out->lacks) - 1; i++)
+        out->lacks[i] = i > 0 && !out->lacks[i - 1] ? NULL : sm_confine_lacks(&here, i);
 }

@@ -1,6 +1,7 @@
 /* entry: the doors of src/worker for the rest of the program: process mains that run Lua.
  * None includes lua.h for the caller. Each returns an exit code. argv[argc] is NULL. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
 /* `selfmon-lua --worker [BYTES [FILES]]`, argv as main got it: frames on file descriptor 3
@@ -20,3 +21,11 @@ int sm_luacmd_main(int argc, char **argv);
 int sm_testcmd_main(const char *root, int argc, char **argv);
 /* Versions of Lua, libcurl and OpenSSL, one a line. */
 void sm_worker_versions(char *out, size_t cap);
+
+/* What this machine has to keep worker processes in. */
+typedef struct sm_worker_cage {
+    int landlock; /* ABI, 0: none */
+    bool seccomp, no_new_privs;
+    const char *lacks[4]; /* a sentence for each that is missing, then NULL */
+} sm_worker_cage;
+void sm_worker_cage_probe(sm_worker_cage *out);
