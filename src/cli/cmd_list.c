@@ -117,14 +117,16 @@ static void print_item(const json_t *item, int width, bool color) {
     char *title = sm_str_printable(sm_json_str(item, "title", ""),
                                    strlen(sm_json_str(item, "title", "")), 80);
     const char *condition = sm_json_str(item, "condition", "");
-    printf("%-*s  %-15s%s  %-20s  %-14s  %s%-12s%s  %s%s%s%s\n", width, sm_json_str(item, "id", ""),
-           first ? first : "on demand", json_array_size(schedules) > 1 ? "…" : " ",
-           sm_json_str(item, "next", "-"),
+    bool stale = sm_json_bool(item, "stale", false);
+    printf("%-*s  %-15s%s  %-20s  %-14s  %s%-12s%s  %s%s%s%s%s%s\n", width,
+           sm_json_str(item, "id", ""), first ? first : "on demand",
+           json_array_size(schedules) > 1 ? "…" : " ", sm_json_str(item, "next", "-"),
            !json_is_boolean(enabled) ? "not registered"
            : json_is_true(enabled)   ? "enabled"
                                      : "disabled",
            sm_cli_paint(color, outcome), outcome, sm_cli_plain(color), title,
-           *condition ? "  (" : "", condition, *condition ? ")" : "");
+           stale || *condition ? "  (" : "", stale ? "stale" : "", stale && *condition ? ", " : "",
+           condition, stale || *condition ? ")" : "");
     free(title);
 }
 

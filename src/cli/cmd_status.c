@@ -2,10 +2,12 @@
  * it knows is; without one, what the store last knew, and it says so. Only reads. */
 #include "cli/cli.h"
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
 #include "cli/online.h"
+#include "cli/status.h"
 #include "daemon/conduct.h"
 #include <math.h>
 #include <stdlib.h>
@@ -19,19 +21,29 @@ static json_t *instant(int64_t ns) {
     return json_string(text);
 }
 
-static bool same(const json_t *a, const json_t *b, const char *key) {
-    return strcmp(sm_json_str(a, key, ""), sm_json_str(b, key, "")) == 0;
+/* ---- the registry's rows, by inspection and node ---- */
+
+static char *row_key(const json_t *row) {
+    return sm_asprintf("%s\n%s\n%s", sm_json_str(row, "id", ""), sm_json_str(row, "account", ""),
+                       sm_json_str(row, "node", ""));
 }
 
-/* The registry's row of an item of the list: the same inspection on the same node. */
-static const json_t *row_of(const json_t *rows, const json_t *item) {
+static void rows_init(sm_map *rows, const json_t *registry) {
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row) {
-        if (same(row, item, "id") && same(row, item, "account") && same(row, item, "node"))
-            return row;
+    sm_map_init(rows);
+    json_array_foreach(registry, i, row) {
+        char *key = row_key(row);
+        sm_map_put(rows, key, row);
+        free(key);
     }
-    return NULL;
+}
+
+static const json_t *row_of(const sm_map *rows, const json_t *item) {
+    char *key = row_key(item);
+    const json_t *row = sm_map_get(rows, key);
+    free(key);
+    return row;
 }
 
 /* ---- inspections ---- */
@@ -62,6 +74,8 @@ static void take_list(const json_t *list, const json_t *registry, json_t *out, j
                                        "condition_until"};
     size_t i;
     json_t *have;
+    sm_map rows;
+    rows_init(&rows, registry);
     json_array_foreach(list, i, have) {
         const char *id = sm_json_str(have, "id", NULL);
         if (!id) {
@@ -75,9 +89,10 @@ static void take_list(const json_t *list, const json_t *registry, json_t *out, j
             json_t *v = json_object_get(have, kept[k]);
             json_object_set_new(item, kept[k], v ? json_incref(v) : json_null());
         }
-        add_age(item, row_of(registry, have));
+        add_age(item, row_of(&rows, have));
         json_array_append_new(out, item);
     }
+    sm_map_fini(&rows);
 }
 
 /* Was it registered on another node than its account has now? */
@@ -199,6 +214,76 @@ static sm_rc ask_store(sm_client *link, const sm_config *config, json_t *status,
     return rc;
 }
 
+/* ---- the process ---- */
+
+static json_t *member(const json_t *o, const char *key) {
+    json_t *v = json_object_get(o, key);
+    return v ? json_incref(v) : json_null();
+}
+
+static json_t *process_json(const json_t *said) {
+    const json_t *vitals = json_object_get(said, "vitals");
+    json_t *p = json_deep_copy(json_object_get(said, "process"));
+    if (!p)
+        return json_null();
+    json_object_set_new(p, "version", member(said, "version"));
+    json_object_set_new(p, "pid", member(said, "pid"));
+    json_object_set_new(p, "started", instant(sm_json_int(vitals, "started_ns", 0)));
+    json_object_set_new(p, "uptime", member(vitals, "uptime"));
+    json_object_set_new(p, "alive", member(said, "alive"));
+    json_object_set_new(p, "not_ready", member(said, "unready"));
+    return p;
+}
+
+/* What only a process knows; null without one. */
+static void add_process(json_t *status, const json_t *said) {
+    const json_t *vitals = json_object_get(said, "vitals");
+    json_t *store = json_deep_copy(json_object_get(said, "store"));
+    json_object_del(store, "outbox"); /* it has a place of its own */
+    json_object_set_new(status, "process", process_json(said));
+    json_object_set_new(status, "runs", member(vitals, "runs"));
+    json_object_set_new(status, "lateness", member(vitals, "recent"));
+    json_object_set_new(status, "deliveries", member(said, "deliveries"));
+    json_object_set_new(status, "workers", member(said, "workers"));
+    json_object_set_new(status, "conduct", member(said, "conduct"));
+    json_object_set_new(status, "store", store ? store : json_null());
+    json_object_set_new(status, "reloads",
+                        vitals ? json_pack("{s:o, s:o}", "changes", member(vitals, "reloads"),
+                                           "failures", member(vitals, "reload_failures"))
+                               : json_null());
+}
+
+/* Adds counts and view_age, from the inspections and files that are shown. */
+static void add_counts(json_t *status) {
+    static const char *const names[] = {"failing",  "stale",        "quarantined", "penalised",
+                                        "disabled", "unregistered", "never_ran"};
+    json_int_t n[SM_ARRAY_LEN(names)] = {0};
+    const json_t *list = json_object_get(status, "inspections");
+    double oldest = -1;
+    size_t i;
+    json_t *item, *counts = json_object();
+    json_array_foreach(list, i, item) {
+        const char *condition = sm_json_str(item, "condition", "");
+        const json_t *enabled = json_object_get(item, "enabled");
+        n[0] += sm_status_failing(item);
+        n[1] += sm_json_bool(item, "stale", false);
+        n[2] += strcmp(condition, "quarantined") == 0;
+        n[3] += strcmp(condition, "penalised") == 0;
+        n[4] += json_is_false(enabled);
+        n[5] += !json_is_boolean(enabled);
+        n[6] += !json_is_object(json_object_get(item, "last"));
+        oldest = fmax(oldest, sm_json_num(item, "age", -1));
+    }
+    json_object_set_new(counts, "inspections", json_integer((json_int_t)json_array_size(list)));
+    for (i = 0; i < SM_ARRAY_LEN(names); i++)
+        json_object_set_new(counts, names[i], json_integer(n[i]));
+    json_object_set_new(
+        counts, "load_errors",
+        json_integer((json_int_t)json_array_size(json_object_get(status, "load_errors"))));
+    json_object_set_new(status, "counts", counts);
+    json_object_set_new(status, "view_age", oldest >= 0 ? json_real(oldest) : json_null());
+}
+
 static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
     sm_client *link = NULL;
     json_t *said = NULL, *outbox = NULL, *accounts, *one;
@@ -215,7 +300,7 @@ static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
         rc = sm_client_call(link, "outbox", NULL, &outbox, err);
     sm_client_close(link);
     json_t *stats = outbox ? outbox : json_object_get(said, "outbox");
-    json_t *workers = json_object_get(said, "workers"), *trouble = json_object_get(said, "trouble");
+    json_t *trouble = json_object_get(said, "trouble");
     json_t *told = json_object_get(said, "accounts");
     accounts = json_is_array(told) ? json_deep_copy(told) : accounts_of(config);
     json_array_foreach(accounts, i, one) {
@@ -224,137 +309,13 @@ static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
     json_object_set_new(status, "daemon", json_boolean(daemon));
     json_object_set_new(status, "outbox", outbox_json(stats));
     json_object_set_new(status, "accounts", accounts);
-    json_object_set_new(status, "workers", workers ? json_incref(workers) : json_null());
-    json_t *conduct = json_object_get(said, "conduct");
-    json_object_set_new(status, "conduct", conduct ? json_incref(conduct) : json_null());
+    add_process(status, said);
+    add_counts(status);
     json_object_set_new(status, "trouble",
                         json_is_array(trouble) ? json_incref(trouble) : json_array());
     json_decref(said);
     json_decref(outbox);
     return rc;
-}
-
-/* ---- what a person reads ---- */
-
-/* "3 s", "5 min", "2 h", "4 d". */
-static void ago(double seconds, char out[32]) {
-    static const struct {
-        double unit, until;
-        const char *name;
-    } units[] = {{1, 100, "s"}, {60, 6000, "min"}, {3600, 172800, "h"}, {86400, HUGE_VAL, "d"}};
-    size_t i = 0;
-    while (seconds >= units[i].until)
-        i++;
-    snprintf(out, 32, "%.0f %s", seconds / units[i].unit, units[i].name);
-}
-
-/* What keeps it from running beside the others. */
-static void print_condition(const json_t *item) {
-    const char *condition = sm_json_str(item, "condition", NULL);
-    if (!condition)
-        return;
-    char *why = sm_cli_text(sm_json_str(item, "condition_why", ""), 1000);
-    const char *until = sm_json_str(item, "condition_until", NULL);
-    printf("  %s since %s%s%s: %s\n", condition, sm_json_str(item, "condition_since", "?"),
-           until ? ", next run not before " : "", until ? until : "", why);
-    free(why);
-}
-
-static void print_inspections(const json_t *list, bool color) {
-    size_t i;
-    json_t *item;
-    int width = 10;
-    json_array_foreach(list, i, item) {
-        int n = (int)strlen(sm_json_str(item, "id", ""));
-        width = n > width && n <= 60 ? n : width;
-    }
-    if (json_array_size(list) > 0)
-        printf("%-*s  %-12s  %-20s  %-14s  %s\n", width, "ID", "LAST", "NEXT (UTC)",
-               "ON THE PLATFORM", "SEEN THERE");
-    json_array_foreach(list, i, item) {
-        const char *outcome = sm_json_str(json_object_get(item, "last"), "outcome", "never ran");
-        const json_t *enabled = json_object_get(item, "enabled");
-        char seen[32] = "never";
-        if (json_is_number(json_object_get(item, "age")))
-            ago(sm_json_num(item, "age", 0), seen);
-        printf("%-*s  %s%-12s%s  %-20s  %-14s   %s%s%s\n", width, sm_json_str(item, "id", ""),
-               sm_cli_paint(color, outcome), outcome, sm_cli_plain(color),
-               sm_json_str(item, "next", "-"),
-               !json_is_boolean(enabled) ? "not registered"
-               : json_is_true(enabled)   ? "enabled"
-                                         : "disabled",
-               seen, strcmp(seen, "never") == 0 ? "" : " ago",
-               sm_json_bool(item, "stale", false) ? "  its last good version runs" : "");
-        print_condition(item);
-    }
-}
-
-static void print_outbox(const json_t *outbox) {
-    char oldest[64] = "";
-    int64_t at = 0;
-    if (sm_time_parse(sm_json_str(outbox, "oldest", ""), &at, NULL) == SM_OK) {
-        char text[32];
-        ago((double)(sm_wall_ns() - at) / 1e9, text);
-        snprintf(oldest, sizeof oldest, "; the oldest since %s", text);
-    }
-    printf("outbox: %lld pending, %lld in flight, %lld held, %lld refused%s\n",
-           (long long)sm_json_int(outbox, "pending", 0),
-           (long long)sm_json_int(outbox, "inflight", 0), (long long)sm_json_int(outbox, "held", 0),
-           (long long)sm_json_int(outbox, "refused", 0), oldest);
-}
-
-static void print_account(const json_t *a) {
-    const json_t *budget = json_object_get(a, "budget");
-    printf("account %s: node %s", sm_json_str(a, "name", "?"), sm_json_str(a, "node", "?"));
-    if (budget)
-        printf(", %.0f of %.0f calls a minute left, %lld wait", sm_json_num(budget, "key", 0),
-               sm_json_num(budget, "per_minute", 0), (long long)sm_json_int(budget, "waiting", 0));
-    int64_t missing = sm_json_int(a, "unregistered", 0);
-    if (missing > 0 && budget) {
-        char text[32];
-        ago(sm_json_num(a, "fill_seconds", 0), text);
-        printf(", %lld not registered yet: about %s", (long long)missing, text);
-    }
-    putchar('\n');
-    const char *error = sm_json_str(a, "last_error", NULL);
-    if (error) {
-        char *shown = sm_cli_text(error, 1000);
-        printf("  last error: %s\n", shown);
-        free(shown);
-    }
-}
-
-static void print_status(const json_t *status, const sm_config *config, bool color) {
-    size_t i;
-    json_t *one;
-    const json_t *workers = json_object_get(status, "workers");
-    char *state = sm_cli_path(config->state_dir);
-    printf("selfmon-lua %s   node %s   state %s\n", SM_VERSION, config->node, state);
-    free(state);
-    if (!sm_json_bool(status, "daemon", false))
-        printf("no daemon runs: this is what the store last knew\n");
-    print_inspections(json_object_get(status, "inspections"), color);
-    json_array_foreach(json_object_get(status, "load_errors"), i, one) {
-        char *shown = sm_cli_text(sm_json_str(one, "error", ""), 1000);
-        printf("%sload_error%s  %s%s\n", sm_cli_paint(color, "load_error"), sm_cli_plain(color),
-               shown,
-               sm_json_bool(one, "stale", false) ? "  (its last good version keeps running)" : "");
-        free(shown);
-    }
-    print_outbox(json_object_get(status, "outbox"));
-    json_array_foreach(json_object_get(status, "accounts"), i, one) {
-        print_account(one);
-    }
-    if (json_is_object(workers))
-        printf("workers: %zu, %lld running, %lld queued\n",
-               json_array_size(json_object_get(workers, "workers")),
-               (long long)sm_json_int(workers, "running", 0),
-               (long long)sm_json_int(workers, "queued", 0));
-    json_array_foreach(json_object_get(status, "trouble"), i, one) {
-        char *shown = sm_cli_text(json_is_string(one) ? json_string_value(one) : "?", 1000);
-        printf("trouble: %s\n", shown);
-        free(shown);
-    }
 }
 
 int sm_cmd_status(const sm_args *a) {
@@ -371,7 +332,7 @@ int sm_cmd_status(const sm_args *a) {
     else if (a->json)
         sm_cli_json(status);
     else
-        print_status(status, config, sm_cli_color(a, stdout));
+        sm_status_print(status, config, sm_cli_color(a, stdout));
     json_decref(status);
     sm_config_free(config);
     return code;

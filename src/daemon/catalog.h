@@ -70,7 +70,8 @@ typedef struct sm_load_error { /* a file that does not load */
     char *file;                /* relative to the root */
     char *sentence;            /* "inspections/demo/x.lua:5: …" */
     int line;
-    bool stale; /* its last good version keeps running */
+    bool stale;       /* its last good version keeps running */
+    int64_t since_ns; /* wall; 0: not known */
 } sm_load_error;
 
 /* Called on the loop after a scan changed something (and once after the first). */

@@ -4,6 +4,7 @@
  * last good version stays (from memory, or at the start from the store). Nothing a worker says is
  * believed. Owned by the loop's thread.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -17,6 +18,8 @@ void sm_catalog_fault(sm_catalog *c, sm_catfile *f, const char *sentence, int li
         return;
     if (!sentence || !f->error || strcmp(sentence, f->error) != 0)
         c->dirty = true;
+    if (!f->error)
+        f->fault_ns = c->scanned ? sm_wall_ns() : f->mtime_ns;
     char *copy = sentence ? sm_strdup(sentence) : NULL;
     free(f->error);
     f->error = copy;

@@ -21,10 +21,14 @@ typedef struct publishing {
     size_t n_errors;
 } publishing;
 
-static void add_error(publishing *p, const char *file, const char *sentence, int line, bool stale) {
+static void add_error(publishing *p, const char *file, const char *sentence, int line, bool stale,
+                      int64_t since_ns) {
     p->errors = sm_realloc(p->errors, (p->n_errors + 1) * sizeof *p->errors);
-    p->errors[p->n_errors++] = (sm_load_error){
-        .file = sm_strdup(file), .sentence = sm_strdup(sentence), .line = line, .stale = stale};
+    p->errors[p->n_errors++] = (sm_load_error){.file = sm_strdup(file),
+                                               .sentence = sm_strdup(sentence),
+                                               .line = line,
+                                               .stale = stale,
+                                               .since_ns = since_ns};
 }
 
 /* "demo/b.run looks like the former demo/a.run …", for each function the two share. */
@@ -163,7 +167,7 @@ static void refuse_twins(publishing *pub) {
                 "%s/%s:%d: %s and %s have the same association key %s; %s", pub->c->cfg->display,
                 p->source->file, line, p->id, other->id, p->ref_key,
                 holder < end ? "the first does not run" : "neither of them runs");
-            add_error(pub, p->source->file, sentence, line, false);
+            add_error(pub, p->source->file, sentence, line, false, 0);
             free(sentence);
             sm_inspection_unref(p);
         }
@@ -235,7 +239,7 @@ void sm_catalog_publish(sm_catalog *c) {
     size_t n;
     sm_catfile **files = sm_catalog_files(c, &n);
     if (c->root_error)
-        add_error(&p, "", c->root_error, 0, c->n_list > 0);
+        add_error(&p, "", c->root_error, 0, c->n_list > 0, 0);
     for (size_t i = 0; i < n; i++) {
         sm_catfile *f = files[i];
         if (!f->seen && !c->root_error) {
@@ -251,11 +255,11 @@ void sm_catalog_publish(sm_catalog *c) {
             continue;
         tell(c, f);
         if (f->error)
-            add_error(&p, f->rel, f->error, f->line, f->source || f->good);
+            add_error(&p, f->rel, f->error, f->line, f->source || f->good, f->fault_ns);
         size_t k;
         json_t *sentence;
         json_array_foreach(f->made.refused, k, sentence)
-            add_error(&p, f->rel, json_string_value(sentence), 0, false);
+            add_error(&p, f->rel, json_string_value(sentence), 0, false, 0);
         if (f->fresh)
             match_gone(c, f);
         f->fresh = false;

@@ -95,12 +95,16 @@ json_t *sm_view_list(const sm_catalog *catalog, const json_t *nodes, const json_
         json_array_append_new(out, item);
     }
     sm_map_fini(&rows);
-    for (size_t i = 0; i < n_errors; i++)
+    for (size_t i = 0; i < n_errors; i++) {
+        char since[32];
+        sm_time_rfc3339(errors[i].since_ns, false, since);
         json_array_append_new(
-            out,
-            json_pack("{s:s, s:s, s:o, s:i, s:b}", "file", errors[i].file, "outcome", "load_error",
-                      "error", sm_json_text(errors[i].sentence, strlen(errors[i].sentence)), "line",
-                      errors[i].line, "stale", errors[i].stale));
+            out, json_pack("{s:s, s:s, s:o, s:i, s:b, s:s?}", "file", errors[i].file, "outcome",
+                           "load_error", "error",
+                           sm_json_text(errors[i].sentence, strlen(errors[i].sentence)), "line",
+                           errors[i].line, "stale", errors[i].stale, "since",
+                           errors[i].since_ns > 0 ? since : NULL));
+    }
     return out;
 }
 

@@ -5,8 +5,8 @@
 
 /* `list --json`: one object per inspection {id,title,file,function,schedule,timezone,next|null,
  * registered,enabled|null,uuid|null,ref_key,account,node,tags,last|null,stale}, then one per file
- * that does not load {file,outcome:"load_error",error,line,stale}. nodes: object account -> name of
- * its node; registry: REGISTRY_GET rows; last: QUERY_LAST. New reference. */
+ * that does not load {file,outcome:"load_error",error,line,stale,since|null}. nodes: object account
+ * -> name of its node; registry: REGISTRY_GET rows; last: QUERY_LAST. New reference. */
 json_t *sm_view_list(const sm_catalog *catalog, const json_t *nodes, const json_t *registry,
                      const json_t *last);
 /* Does the selection take this inspection? select: {k: pattern|null, tags: [..], paths: [relative]}
