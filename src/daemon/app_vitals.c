@@ -2,6 +2,7 @@
  * that metrics and `status` show. Only reads, except for what it counts. Owned by the loop's
  * thread.
  */
+#include "base/log.h"
 #include "daemon/app_parts.h"
 #include "daemon/selfproc.h"
 #include <stdio.h>
@@ -93,7 +94,7 @@ json_t *sm_app_snapshot(const sm_app *a) {
     if (!a->catalog)
         return NULL;
     return json_pack(
-        "{s:s, s:i, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+        "{s:s, s:i, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "version",
         SM_VERSION, "pid", (int)getpid(), "alive", sm_app_alive(a), "unready",
         sm_app_unready(a, why, sizeof why), "vitals", sm_vitals_snapshot(a->vitals), "process",
         sm_selfproc(), "pool", sm_dispatcher_status(a->dispatcher), "catalog", catalog_json(a),
@@ -101,5 +102,6 @@ json_t *sm_app_snapshot(const sm_app *a) {
         a->accounts ? sm_accounts_status(a->accounts) : json_array(), "view_age", oldest_view(a),
         "deliveries", a->desks ? sm_desks_verdicts(a->desks) : json_object(), "trouble",
         a->desks ? sm_desks_troubles(a->desks) : json_array(), "store",
-        a->storewatch ? sm_storewatch_snapshot(a->storewatch) : json_null());
+        a->storewatch ? sm_storewatch_snapshot(a->storewatch) : json_null(), "log_dropped",
+        (json_int_t)sm_log_dropped());
 }

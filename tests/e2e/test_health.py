@@ -149,6 +149,7 @@ def test_promtool_and_counts():
         assert now["selfmon_reload_failures_total"] == 2 and now["selfmon_reloads_total"] >= 1, now
         assert now['selfmon_workers{state="ready"}'] >= 1 and now["selfmon_process_resident_memory_bytes"] > 1e6, now
         assert now["selfmon_process_open_fds"] > 5 and now["selfmon_store_size_bytes"] > 4096, now
+        assert now["selfmon_log_lines_dropped_total"] == 0, now
         assert now["selfmon_healthy"] == now["selfmon_ready"] == now["selfmon_store_healthy"] == 1, now
         assert abs(now["selfmon_process_start_time_seconds"] - time.time()) < 600, now
         wait_for(lambda: metrics(at)['selfmon_deliveries_total{verdict="delivered"}'] >= 2, "deliveries", 30)
