@@ -111,13 +111,14 @@ static json_t *text_of(const char *s) {
     return sm_json_text(s, strlen(s));
 }
 
+/* read_only is the file system's own: a service that is kept from writing (ProtectSystem=strict, a
+ * read-only container) sees disks mounted read-only which others fill. */
 static json_t *describe(const mount *m) {
     json_t *o = json_object();
     json_object_set_new(o, "mount", text_of(m->where));
     json_object_set_new(o, "device", text_of(m->source));
     json_object_set_new(o, "fstype", text_of(m->fstype));
-    json_object_set_new(o, "read_only",
-                        json_boolean(has_option(m->options, "ro") || has_option(m->super, "ro")));
+    json_object_set_new(o, "read_only", json_boolean(has_option(m->super, "ro")));
     return o;
 }
 
@@ -136,6 +137,8 @@ static void each_mount(const char *mountinfo, mount_fn *fn, void *ctx) {
 
 static void add_mount(void *ctx, const mount *m) {
     json_t *o = describe(m);
+    json_object_set_new(o, "read_only",
+                        json_boolean(has_option(m->options, "ro") || has_option(m->super, "ro")));
     json_object_set_new(o, "options", text_of(m->options));
     json_object_set_new(o, "kind", json_string(kind_of(m->fstype, m->where)));
     json_array_append_new(ctx, o);

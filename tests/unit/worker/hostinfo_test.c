@@ -202,6 +202,14 @@ static void test_disks(void **state) {
     list = sm_hostdisks_list("27 1 0:40 / / rw - overlay overlay rw\n");
     assert_int_equal(json_array_size(list), 1);
     json_decref(list);
+    /* a service may see a disk read-only that others fill; a file system that nobody fills is one
+     */
+    list = sm_hostdisks_list("27 1 254:0 / / ro,relatime - ext4 /dev/vda1 rw\n");
+    assert_false(sm_json_bool(mount_at(list, "/"), "read_only", true));
+    json_decref(list);
+    list = sm_hostdisks_list("27 1 254:0 / / rw,relatime - ext4 /dev/vda1 ro\n");
+    assert_true(sm_json_bool(mount_at(list, "/"), "read_only", false));
+    json_decref(list);
     list = sm_hostdisks_list("");
     assert_int_equal(json_array_size(list), 0);
     json_decref(list);
