@@ -4,7 +4,7 @@ ARGS  ?=
 PYTHON ?= /usr/bin/python3
 SECONDS ?= 60
 
-.PHONY: all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build
+.PHONY: all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build deb
 
 all:
 	@vendor/install --check build
@@ -64,6 +64,12 @@ bench: all-tests
 
 lint: all-tests
 	@tools/run_tests --build $(BUILD) checks
+
+# The Debian package, in build/.
+deb: all
+	@cpack --config $(BUILD)/CPackConfig.cmake -B $(BUILD)/deb >$(BUILD)/deb.log 2>&1 \
+	  || { cat $(BUILD)/deb.log; exit 1; }
+	@mv $(BUILD)/deb/*.deb $(BUILD)/ && ls $(BUILD)/*.deb
 
 install: all
 	@cmake --install $(BUILD)

@@ -41,6 +41,10 @@ def wait_for(condition, what, seconds=15):
         time.sleep(STEP)
 
 
+class Skip(Exception):
+    """Raised by a test that cannot run here; says why."""
+
+
 class Done:
     """What a command printed and its exit code."""
 
@@ -204,6 +208,8 @@ def run_all(names):
         try:
             test()
             print(f"ok {number} - {title}", flush=True)
+        except Skip as why:
+            print(f"ok {number} - {title} # SKIP {why}", flush=True)
         except BaseException as error:  # a timeout or an assertion: both are failures of this test
             if isinstance(error, KeyboardInterrupt):
                 raise
