@@ -2,8 +2,8 @@
  *
  * Opens never block (a FIFO or a device in a scripts folder must not stop the program), reads stop
  * at the caller's limit, replacing is atomic and durable. Refuses what is not a regular file, and
- * below a directory everything that leads out of it. Walking is in fsx_walk.c, paths are in
- * fsx_path.c. Stateless; any thread.
+ * below a directory everything that leads out of it (fsx_beneath.c). Walking is in fsx_walk.c,
+ * paths are in fsx_path.c. Stateless; any thread.
  */
 #include "base/fsx.h"
 #include "base/buf.h"
@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -48,18 +47,6 @@ static sm_rc refuse(sm_err *err, sm_rc code, const char *path, const char *why) 
     sm_err_set(err, code, "%s %s", shown, why);
     free(shown);
     return code;
-}
-
-int sm_fsx_openat2(int dirfd, const char *path, int flags, unsigned resolve) {
-    struct open_how how = {.flags = (unsigned)flags, .resolve = resolve};
-    /* EAGAIN: a rename somewhere raced with the look-up of ".."; the man page says to try again. */
-    for (int i = 0; i < 64; i++) {
-        long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
-        if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) {
-            return (int)fd;
-        }
-    }
-    return -1;
 }
 
 /* Reads the open descriptor to its end; at most max bytes. */

@@ -40,12 +40,26 @@ typedef struct sm_fsx_entry {
     int64_t mtime_ns;
     uint64_t dev, ino;
     bool regular; /* after following a link that stays below the root */
+    bool linked;  /* its last part is a link */
 } sm_fsx_entry;
+
+/* Who is told what during a walk; each may be NULL. */
+typedef struct sm_fsx_told {
+    /* What is left out: one sentence of printable text. */
+    void (*warn)(void *ctx, const char *sentence);
+    /* Before the names of a folder are read; "" is the root. A folder that is reached by links as
+     * well is told under each of its paths. */
+    void (*folder)(void *ctx, const char *rel);
+    void *ctx;
+} sm_fsx_told;
 
 /* Lists the files below root whose name ends in suffix, sorted by rel; hidden names (leading ".")
  * are skipped; links to files and folders below the root are followed; folder loops, links out of
- * the root, FIFOs, devices, over-long paths and names that are not UTF-8 are told to `warn` (may be
- * NULL) with one sentence and left out. SM_LIMIT above max_files. */
+ * the root, FIFOs, devices, over-long paths, names that are not UTF-8 or hold control or invisible
+ * characters are told and left out. told may be NULL. SM_LIMIT above max_files. */
 sm_rc sm_fsx_walk(const char *root, const char *suffix, size_t max_files, sm_fsx_entry **out,
-                  size_t *n, void (*warn)(void *ctx, const char *sentence), void *ctx, sm_err *err);
+                  size_t *n, const sm_fsx_told *told, sm_err *err);
+/* What a walk would find at rel now, names not checked; out->rel is malloc'd. SM_NOT_FOUND;
+ * SM_INVALID: not a regular file; SM_DENIED: it leads out, or cannot be looked at. */
+sm_rc sm_fsx_look(int dirfd, const char *rel, sm_fsx_entry *out);
 void sm_fsx_entries_free(sm_fsx_entry *e, size_t n);

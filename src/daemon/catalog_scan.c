@@ -97,12 +97,13 @@ bool sm_catalog_read(sm_catalog *c) {
     sm_catfile *f;
     bool ok = false;
     int64_t now = sm_wall_ns();
+    const sm_fsx_told told = {.warn = on_warning, .ctx = c};
     int root = open(c->cfg->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0) {
         sm_err_sys(&err, errno, "%s", c->cfg->root);
         goto out;
     }
-    if (sm_fsx_walk(c->cfg->root, ".lua", SM_CATALOG_FILES, &entries, &n, on_warning, c, &err) !=
+    if (sm_fsx_walk(c->cfg->root, ".lua", SM_CATALOG_FILES, &entries, &n, &told, &err) !=
         SM_OK)
         goto out;
     while ((f = sm_map_next(&c->files, &pos, NULL)))

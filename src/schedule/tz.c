@@ -242,7 +242,7 @@ static void nearest_zone(const char *dir, const char *name, char *hint, size_t c
     sm_fsx_entry *e = NULL;
     size_t n = 0;
     hint[0] = '\0';
-    if (sm_fsx_walk(dir, "", TZ_NAMES_MAX, &e, &n, NULL, NULL, NULL)) {
+    if (sm_fsx_walk(dir, "", TZ_NAMES_MAX, &e, &n, NULL, NULL)) {
         return;
     }
     const char **full = sm_calloc(n, sizeof *full);

@@ -6,8 +6,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "base/fsx.h"
+#include "base/fsx_internal.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -338,6 +341,97 @@ static void test_paths(void **state) {
     assert_false(sm_fsx_is_dir("here"));
 }
 
+/* What is opened, or why not, must not depend on who walks the path. */
+static void test_steps(void **state) {
+    (void)state;
+    put("outside", "x");
+    assert_int_equal(mkdir("root", 0700), 0);
+    assert_int_equal(mkdir("root/d", 0700), 0);
+    assert_int_equal(mkdir("root/d/e", 0700), 0);
+    put("root/in", "x");
+    put("root/d/deep", "x");
+    static const char *const links[][2] = {
+        {"in", "root/good"},
+        {"../in", "root/d/up"},
+        {"../outside", "root/out"},
+        {"/etc", "root/abs"},
+        {"..", "root/dir_out"},
+        {"loop2", "root/loop1"},
+        {"loop1", "root/loop2"},
+        {"d", "root/dir_in"},
+        {"nowhere", "root/dangling"},
+        {"d/../d/./e", "root/far"},
+        {"good", "root/twice"},
+        {"../../d/../in", "root/d/e/back"},
+        {"in/x", "root/notdir"},
+        {"dir_in/e", "root/chain"},
+        {"../../../outside", "root/d/e/over"},
+    };
+    for (size_t i = 0; i < SM_ARRAY_LEN(links); i++)
+        assert_int_equal(symlink(links[i][0], links[i][1]), 0);
+    static const char *const paths[] = {
+        ".",           "",          "in",           "good",     "twice",     "d/up",    "d/../in",
+        "dir_in/deep", "far/back",  "chain/back",   "d/e/back", "d/e/over",  "out",     "abs",
+        "abs/passwd",  "/in",       "dir_out/root", "..",       "d/../..",   "loop1",   "dangling",
+        "absent",      "absent/in", "in/x",         "notdir",   "far/../up", "./d/./e", "d//e",
+        "dir_in/.."};
+    static const int flags[] = {O_RDONLY | O_NONBLOCK, O_PATH, O_PATH | O_NOFOLLOW,
+                                O_RDONLY | O_DIRECTORY};
+    int root = open("root", O_RDONLY | O_DIRECTORY);
+    for (size_t i = 0; i < SM_ARRAY_LEN(paths); i++)
+        for (size_t k = 0; k < SM_ARRAY_LEN(flags); k++) {
+            struct stat a = {0}, b = {0};
+            int one =
+                sm_fsx_openat2(root, paths[i], flags[k], RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+            int why_one = one < 0 ? errno : 0;
+            int two = sm_fsx_open_steps(root, paths[i], flags[k]);
+            int why_two = two < 0 ? errno : 0;
+            if (one >= 0 && two >= 0 && (fstat(one, &a) || fstat(two, &b)))
+                fail();
+            if (why_one != why_two || a.st_ino != b.st_ino || a.st_dev != b.st_dev)
+                fail_msg("%s (flags %zu): %s, by steps %s", paths[i], k, strerror(why_one),
+                         strerror(why_two));
+            if (one >= 0)
+                close(one);
+            if (two >= 0)
+                close(two);
+        }
+    close(root);
+    int next = open("root", O_PATH);
+    assert_int_equal(next, root); /* the lowest that is free: none was left open */
+    close(next);
+}
+
+static void test_look(void **state) {
+    (void)state;
+    put("outside", "x");
+    assert_int_equal(mkdir("root", 0700), 0);
+    assert_int_equal(mkdir("root/d", 0700), 0);
+    put("root/d/a.lua", "123");
+    assert_int_equal(symlink("d/a.lua", "root/l.lua"), 0);
+    assert_int_equal(symlink("d", "root/ld"), 0);
+    assert_int_equal(symlink("../outside", "root/out.lua"), 0);
+    assert_int_equal(mkfifo("root/fifo.lua", 0600), 0);
+    static const struct {
+        const char *rel;
+        sm_rc rc;
+        bool linked;
+    } rows[] = {{"d/a.lua", SM_OK, false},          {"l.lua", SM_OK, true},
+                {"ld/a.lua", SM_OK, false},         {"gone.lua", SM_NOT_FOUND, false},
+                {"d/a.lua/x", SM_NOT_FOUND, false}, {"out.lua", SM_DENIED, false},
+                {"fifo.lua", SM_INVALID, false},    {"d", SM_INVALID, false}};
+    int root = open("root", O_PATH | O_DIRECTORY);
+    for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
+        sm_fsx_entry e = {0};
+        if (sm_fsx_look(root, rows[i].rel, &e) != rows[i].rc || e.linked != rows[i].linked)
+            fail_msg("%s", rows[i].rel);
+        if (rows[i].rc == SM_OK)
+            assert_int_equal(e.size, 3);
+        free(e.rel);
+    }
+    close(root);
+}
+
 static char warnings[8192];
 
 static void collect(void *ctx, const char *sentence) {
@@ -361,6 +455,12 @@ static void test_walk(void **state) {
     put("root/gr\xC3\xBC\xC3\x9F.lua", "x");
     put("root/with blank.lua", "x");
     put("root/new\nline.lua", "x");
+    put("root/r\xE2\x80\xAEtl.lua", "x");
+    put("root/zero\xE2\x80\x8Bwidth.lua", "x");
+    put("root/bom\xEF\xBB\xBF.lua", "x");
+    put("root/next\xC2\x85.lua", "x");
+    assert_int_equal(mkdir("root/tab\tfolder", 0700), 0);
+    put("root/tab\tfolder/x.lua", "x");
     put("root/bad\xFFname.lua", "x");
     put("root/bad\xFFname.txt", "x");
     put("root/note.txt", "x");
@@ -384,14 +484,15 @@ static void test_walk(void **state) {
     sm_fsx_entry *e = NULL;
     size_t n = 0;
     int warned = 0;
+    const sm_fsx_told told = {.warn = collect, .ctx = &warned};
     sm_err err = SM_ERR_INIT;
     warnings[0] = '\0';
-    if (sm_fsx_walk("root", ".lua", 100, &e, &n, collect, &warned, &err)) {
+    if (sm_fsx_walk("root", ".lua", 100, &e, &n, &told, &err)) {
         fail_msg("%s", err.msg);
     }
     static const char *const want[] = {
-        "a.lua",    "b/c.lua",       "dir.lua/in.lua", "gr\xC3\xBC\xC3\x9F.lua",
-        "link.lua", "new\nline.lua", "with blank.lua", "z.lua"};
+        "a.lua",    "b/c.lua",        "dir.lua/in.lua", "gr\xC3\xBC\xC3\x9F.lua",
+        "link.lua", "with blank.lua", "z.lua"};
     for (size_t i = 0; i < n; i++) {
         if (i >= SM_ARRAY_LEN(want) || strcmp(e[i].rel, want[i]) != 0) {
             fail_msg("%s", e[i].rel);
@@ -401,33 +502,39 @@ static void test_walk(void **state) {
     assert_int_equal(n, SM_ARRAY_LEN(want));
     struct stat st;
     assert_int_equal(stat("root/z.lua", &st), 0);
-    assert_int_equal(e[7].size, 5);
-    assert_true(e[7].ino == st.st_ino && e[7].dev == st.st_dev);
-    assert_true(e[7].mtime_ns / 1000000000 == st.st_mtim.tv_sec);
-    assert_true(e[4].ino == e[0].ino);
-    static const char *const told[] = {"bad\xEF\xBF\xBDname.lua has a name that is not UTF-8",
-                                       "fifo.lua is not a regular file",
-                                       "out.lua is a link that leads out",
-                                       "abs.lua is a link that leads out",
-                                       "dangling.lua is a link that leads nowhere",
-                                       "loop.lua is a link that leads nowhere",
-                                       "self is a link to a folder above it",
-                                       "b/up is a link to a folder above it",
-                                       "world is a link that leads out",
-                                       "dev.lua is a link that leads out"};
-    for (size_t i = 0; i < SM_ARRAY_LEN(told); i++) {
-        if (!strstr(warnings, told[i])) {
-            fail_msg("not told: %s\n%s", told[i], warnings);
+    assert_int_equal(e[6].size, 5);
+    assert_true(e[6].ino == st.st_ino && e[6].dev == st.st_dev);
+    assert_true(e[6].mtime_ns / 1000000000 == st.st_mtim.tv_sec);
+    assert_true(e[4].ino == e[0].ino && e[4].linked && !e[0].linked);
+    static const char *const say[] = {"bad\xEF\xBF\xBDname.lua has a name that is not UTF-8",
+                                      "new\\nline.lua has a name with control",
+                                      "r\\u202etl.lua has a name with control",
+                                      "zero\xEF\xBF\xBDwidth.lua has a name with",
+                                      "bom\xEF\xBF\xBD.lua has a name with",
+                                      "next\\x85.lua has a name with control",
+                                      "tab\\tfolder has a name with control",
+                                      "fifo.lua is not a regular file",
+                                      "out.lua is a link that leads out",
+                                      "abs.lua is a link that leads out",
+                                      "dangling.lua is a link that leads nowhere",
+                                      "loop.lua is a link that leads nowhere",
+                                      "self is a link to a folder above it",
+                                      "b/up is a link to a folder above it",
+                                      "world is a link that leads out",
+                                      "dev.lua is a link that leads out"};
+    for (size_t i = 0; i < SM_ARRAY_LEN(say); i++) {
+        if (!strstr(warnings, say[i])) {
+            fail_msg("not told: %s\n%s", say[i], warnings);
         }
     }
-    assert_int_equal(warned, SM_ARRAY_LEN(told));
+    assert_int_equal(warned, SM_ARRAY_LEN(say));
     sm_fsx_entries_free(e, n);
-    assert_int_equal(sm_fsx_walk("root", ".lua", 8, &e, &n, NULL, NULL, &err), SM_OK);
+    assert_int_equal(sm_fsx_walk("root", ".lua", 7, &e, &n, NULL, &err), SM_OK);
     sm_fsx_entries_free(e, n);
-    assert_int_equal(sm_fsx_walk("root", ".lua", 7, &e, &n, NULL, NULL, &err), SM_LIMIT);
+    assert_int_equal(sm_fsx_walk("root", ".lua", 6, &e, &n, NULL, &err), SM_LIMIT);
     assert_null(e);
-    assert_int_equal(sm_fsx_walk("absent", ".lua", 7, &e, &n, NULL, NULL, &err), SM_NOT_FOUND);
-    assert_int_equal(sm_fsx_walk("outside.lua", ".lua", 7, &e, &n, NULL, NULL, &err), SM_NOT_FOUND);
+    assert_int_equal(sm_fsx_walk("absent", ".lua", 7, &e, &n, NULL, &err), SM_NOT_FOUND);
+    assert_int_equal(sm_fsx_walk("outside.lua", ".lua", 7, &e, &n, NULL, &err), SM_NOT_FOUND);
 }
 
 /* Root reads everything, so this is for the ordinary user of a build. */
@@ -446,8 +553,9 @@ static void test_denied(void **state) {
     sm_fsx_entry *e;
     size_t n;
     int warned = 0;
+    const sm_fsx_told told = {.warn = collect, .ctx = &warned};
     warnings[0] = '\0';
-    assert_int_equal(sm_fsx_walk("root", ".lua", 100, &e, &n, collect, &warned, NULL), SM_OK);
+    assert_int_equal(sm_fsx_walk("root", ".lua", 100, &e, &n, &told, NULL), SM_OK);
     assert_int_equal(n, 0);
     assert_non_null(strstr(warnings, "d is a folder that cannot be read"));
     sm_fsx_entries_free(e, n);
@@ -467,8 +575,9 @@ static void test_walk_deep(void **state) {
     sm_fsx_entry *e;
     size_t n;
     int warned = 0;
+    const sm_fsx_told told = {.warn = collect, .ctx = &warned};
     warnings[0] = '\0';
-    assert_int_equal(sm_fsx_walk("root", ".lua", 100, &e, &n, collect, &warned, NULL), SM_OK);
+    assert_int_equal(sm_fsx_walk("root", ".lua", 100, &e, &n, &told, NULL), SM_OK);
     assert_int_equal(n, 32);
     assert_int_equal(warned, 1);
     assert_non_null(strstr(warnings, "deeper than 32 folders"));
@@ -481,7 +590,7 @@ int main(void) {
         IN_DIR(test_read),        IN_DIR(test_beneath), IN_DIR(test_replace),
         IN_DIR(test_private_dir), IN_DIR(test_secret),  IN_DIR(test_secret_on_tmpfs),
         IN_DIR(test_paths),       IN_DIR(test_walk),    IN_DIR(test_walk_deep),
-        IN_DIR(test_denied),
+        IN_DIR(test_steps),       IN_DIR(test_look),    IN_DIR(test_denied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
