@@ -7,5 +7,6 @@ sm_rc sm_fsx_fail(sm_err *err, int errnum, const char *what, const char *path);
 /* openat2(2); -1 with errno. `resolve` holds RESOLVE_ flags. Where the kernel does not know the
  * call, or a filter refuses it, sm_fsx_open_steps answers, whatever `resolve` says. */
 int sm_fsx_openat2(int dirfd, const char *path, int flags, unsigned resolve);
-/* The same as RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, without openat2: EXDEV for what leads out. */
+/* The same as RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, without openat2: EXDEV for what leads out.
+ */
 int sm_fsx_open_steps(int dirfd, const char *path, int flags);

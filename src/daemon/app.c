@@ -138,6 +138,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     /* The store first: what is queued is written, and no completion comes any more. */
     if (a->store)
         sm_store_close(a->store);
+    sm_watch_free(a->watch);
     sm_catalog_free(a->catalog);
     sm_scheduler_free(a->scheduler);
     sm_runner_free(a->runner);

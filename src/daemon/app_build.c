@@ -135,6 +135,8 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
         sm_scheduler_load(a->scheduler, one_loaded, a);
     }
     a->catalog = sm_catalog_new(c, assoc, a->dispatcher, a->store, sm_app_catalog_changed, a);
+    if (a->o.mode == SM_APP_DAEMON)
+        sm_app_disk_watch(a);
     sm_catalog_scan(a->catalog);
     return SM_OK;
 }

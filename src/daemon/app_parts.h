@@ -14,6 +14,7 @@
 #include "daemon/runner.h"
 #include "daemon/statedir.h"
 #include "daemon/vitals.h"
+#include "daemon/watch.h"
 
 struct sm_app {
     sm_app_options o;
@@ -35,7 +36,9 @@ struct sm_app {
     sm_storewatch *storewatch; /* a daemon */
     uv_async_t wake;           /* the store has completions */
     uv_signal_t on_int, on_term, on_hup, on_quit;
-    uv_timer_t rescan, prune, settle;
+    sm_watch *watch;   /* a daemon */
+    int64_t walked_ns; /* monotonic: when the folder was last walked */
+    uv_timer_t rescan, look, prune, settle;
     int loading; /* what must be read before the first scan counts */
     bool scanned, started, stopping, store_ready;
     bool at_once, draining, closing; /* phases of the end */
@@ -59,7 +62,11 @@ void sm_app_close_handle(uv_handle_t *handle); /* unless it closes already */
 void sm_app_signals_open(sm_app *a);
 void sm_app_signals_close(sm_app *a);
 
-/* app_upkeep.c: what a daemon does now and then: looks at the disk, removes what is old. */
+/* app_disk.c: makes the watch, before the first scan; then begins to look by itself. */
+void sm_app_disk_watch(sm_app *a);
+void sm_app_disk_start(sm_app *a);
+
+/* app_upkeep.c: what a daemon does now and then. */
 void sm_app_upkeep_open(sm_app *a);
 void sm_app_upkeep_start(sm_app *a);
 void sm_app_upkeep_stop(sm_app *a);

@@ -1,19 +1,10 @@
-/* app_upkeep: what recurs in a daemon: looking at the disk, removing what is old. Owned by the
- * loop's thread.
+/* app_upkeep: what recurs in a daemon: removing what is old; the timers of looking at the disk
+ * (app_disk). Owned by the loop's thread.
  */
 #include "base/clock.h"
 #include "daemon/app_parts.h"
 
-enum { RESCAN_MS = 1000, PRUNE_FIRST_MS = 60000, PRUNE_STEP_MS = 200, PRUNE_MS = 3600000 };
-
-static void on_rescan(uv_timer_t *timer) {
-    sm_app *a = timer->data;
-    if (!sm_catalog_busy(a->catalog))
-        sm_catalog_scan(a->catalog);
-    /* Never more than 2 % of the time for looking. */
-    double wait = sm_catalog_scan_ms(a->catalog) * 50;
-    uv_timer_start(timer, on_rescan, wait > RESCAN_MS ? (uint64_t)wait : RESCAN_MS, 0);
-}
+enum { PRUNE_FIRST_MS = 60000, PRUNE_STEP_MS = 200, PRUNE_MS = 3600000 };
 
 static void on_prune(uv_timer_t *timer);
 
@@ -38,7 +29,7 @@ static void on_prune(uv_timer_t *timer) {
 }
 
 void sm_app_upkeep_open(sm_app *a) {
-    uv_timer_t *timers[] = {&a->rescan, &a->prune};
+    uv_timer_t *timers[] = {&a->rescan, &a->look, &a->prune};
     for (size_t i = 0; i < SM_ARRAY_LEN(timers); i++) {
         uv_timer_init(&a->loop, timers[i]);
         timers[i]->data = a;
@@ -46,16 +37,19 @@ void sm_app_upkeep_open(sm_app *a) {
 }
 
 void sm_app_upkeep_start(sm_app *a) {
-    uv_timer_start(&a->rescan, on_rescan, RESCAN_MS, 0);
+    sm_app_disk_start(a);
     uv_timer_start(&a->prune, on_prune, PRUNE_FIRST_MS, 0);
 }
 
 void sm_app_upkeep_stop(sm_app *a) {
     uv_timer_stop(&a->rescan);
+    uv_timer_stop(&a->look);
     uv_timer_stop(&a->prune);
 }
 
 void sm_app_upkeep_close(sm_app *a) {
+    sm_watch_close(a->watch);
     sm_app_close_handle((uv_handle_t *)&a->rescan);
+    sm_app_close_handle((uv_handle_t *)&a->look);
     sm_app_close_handle((uv_handle_t *)&a->prune);
 }

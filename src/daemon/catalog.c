@@ -2,9 +2,9 @@
  * door: catalog_scan (disk), catalog_accept (what a worker answered), inspection (what it means),
  * catalog_keep (the store), catalog_publish (the result).
  *
- * A scan: the store's texts (first time only), read the disk, load changed modules, load changed
- * scripts, publish. One at a time. Completions find the catalogue through a `life` that knows when
- * it is gone. Owned by the loop's thread.
+ * A scan: the store's texts (first time only), read the disk (all of it, or what the watch named),
+ * load changed modules, load changed scripts, publish. One at a time. Completions find the
+ * catalogue through a `life` that knows when it is gone. Owned by the loop's thread.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -78,6 +78,7 @@ sm_catfile **sm_catalog_files(const sm_catalog *c, size_t *n) {
 }
 
 static void scripts_phase(sm_catalog *c);
+static void start(sm_catalog *c);
 static void finish(sm_catalog *c);
 
 static void next_phase(sm_catalog *c) {
@@ -89,14 +90,27 @@ static void next_phase(sm_catalog *c) {
         finish(c);
 }
 
+/* Whether f was written while it loaded: what loaded may be a half. Not for ever. */
+static bool in_vain(const sm_catalog *c, sm_catfile *f) {
+    if (f->trial || !sm_catalog_is_touched(c, f->rel) || f->vain >= SM_CATALOG_CHANCES) {
+        f->vain = 0;
+        return false;
+    }
+    f->vain++;
+    return true;
+}
+
 static void on_loaded(void *ctx, const json_t *head, const char *log, size_t log_n) {
     load *l = ctx;
     sm_catalog *c = l->life->c;
     if (c) {
         sm_catfile *f = sm_map_get(&c->files, l->rel);
         c->pending--;
+        sm_catalog_peek(c);
         if (sm_json_bool(head, "stopping", false))
             c->stopping = true; /* nothing was learned about the file */
+        else if (f && in_vain(c, f))
+            sm_catalog_unlearn(f);
         else if (f)
             sm_catalog_accept(c, f, head, log, log_n);
         next_phase(c);
@@ -107,9 +121,13 @@ static void on_loaded(void *ctx, const json_t *head, const char *log, size_t log
 }
 
 /* Sends f->disk, with the modules of libs, to be loaded. */
-static void begin_load(sm_catalog *c, sm_catfile *f, const sm_source *libs) {
+static void begin_load(sm_catalog *c, sm_catfile *f, sm_source *libs) {
     sm_source_unref(f->tried);
     f->tried = sm_catalog_snapshot(f->rel, f->disk, libs);
+    if (sm_catalog_blank(f->disk) && f->trial) {
+        sm_catalog_unlearn(f);
+        return;
+    }
     if (sm_catalog_blank(f->disk)) {
         char *sentence = sm_asprintf("%s/%s: the file is empty", c->cfg->display, f->rel);
         sm_catalog_fault(c, f, sentence, 0);
@@ -126,6 +144,11 @@ static void begin_load(sm_catalog *c, sm_catfile *f, const sm_source *libs) {
     sm_dispatcher_load(c->d, f->tried, c->load_limits, on_loaded, l);
 }
 
+/* Whether what was read of f may be believed. */
+static bool settled(const sm_catalog *c, const sm_catfile *f) {
+    return f->trial || !sm_catalog_is_touched(c, f->rel);
+}
+
 static void libs_phase(sm_catalog *c) {
     size_t n;
     c->phase = SM_CAT_LIBS;
@@ -133,7 +156,7 @@ static void libs_phase(sm_catalog *c) {
     sm_catfile **files = sm_catalog_files(c, &n);
     for (size_t i = 0; i < n; i++) {
         sm_catfile *f = files[i];
-        if (!f->lib || !f->seen || !f->disk)
+        if (!f->lib || !f->seen || !f->disk || !settled(c, f))
             continue;
         bool good = f->good && strcmp(f->good->hash, f->disk->hash) == 0;
         /* One that failed may have failed for another module's sake. */
@@ -158,7 +181,10 @@ static void scripts_phase(sm_catalog *c) {
         sm_catfile *f = files[i];
         if (f->lib || !f->seen)
             continue;
-        if (!f->disk) {
+        if (!settled(c, f)) {
+            if (f->source && !sm_catalog_same_libs(f->source, c->libs))
+                sm_catalog_rebase(c, f);
+        } else if (!f->disk) {
             if (!f->source)
                 sm_catalog_restore(c, f);
         } else if (sm_catalog_wants_load(c, f)) {
@@ -184,6 +210,8 @@ static void finish(sm_catalog *c) {
     c->phase = SM_CAT_IDLE;
     bool tell = c->dirty || !c->scanned;
     bool again = c->again && !c->stopping;
+    c->whole = c->whole_again;
+    c->whole_again = false;
     c->dirty = false;
     c->scanned = true;
     c->again = false;
@@ -191,22 +219,35 @@ static void finish(sm_catalog *c) {
     life->refs++;
     if (tell && c->changed)
         c->changed(c->ctx);
-    if (life->c && again)
-        sm_catalog_scan(life->c);
+    if (life->c && again && life->c->phase == SM_CAT_IDLE)
+        start(life->c);
     life_unref(life);
 }
 
-void sm_catalog_scan(sm_catalog *c) {
-    if (c->phase != SM_CAT_IDLE) {
-        c->again = true;
-        return;
-    }
+/* One at a time; `whole` is that of the scan that begins now. */
+static void start(sm_catalog *c) {
     c->began_ns = sm_mono_ns();
     c->phase = SM_CAT_TEXTS;
     if (c->store && !c->rows_known)
         sm_catalog_fetch(c, begin);
     else
         begin(c);
+}
+
+void sm_catalog_scan(sm_catalog *c) {
+    if (c->phase == SM_CAT_IDLE) {
+        c->whole = true;
+        start(c);
+    } else {
+        c->again = c->whole_again = true;
+    }
+}
+
+void sm_catalog_look(sm_catalog *c) {
+    if (c->phase == SM_CAT_IDLE)
+        start(c);
+    else
+        c->again = true;
 }
 
 bool sm_catalog_busy(const sm_catalog *c) {
@@ -260,6 +301,9 @@ sm_catalog *sm_catalog_new(const sm_config *cfg, const sm_secret *assoc, struct 
     *c->life = (sm_catlife){.refs = 1, .c = c};
     sm_map_init(&c->files);
     sm_map_init(&c->rows);
+    sm_map_init(&c->marks);
+    sm_map_init(&c->warned);
+    c->whole = true;
     /* The main chunk has 1 s of CPU (script-api 1.3). */
     c->load_limits = cfg->limits ? json_copy(cfg->limits) : json_object();
     json_object_set_new(c->load_limits, "cpu", json_real(1));
@@ -275,6 +319,8 @@ void sm_catalog_free(sm_catalog *c) {
     while ((f = sm_map_next(&c->files, &pos, NULL)))
         free_file(f);
     sm_map_fini(&c->files);
+    sm_map_fini(&c->marks);
+    sm_map_fini(&c->warned);
     sm_catalog_rows_free(c);
     for (size_t i = 0; i < c->n_list; i++)
         sm_inspection_unref(c->list[i]);

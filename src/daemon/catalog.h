@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "daemon/config.h"
+#include "daemon/watch.h"
 #include "schedule/cron.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,6 +40,7 @@ typedef struct sm_source { /* one snapshot: script and everything below lib/ */
         sm_blob *blob;
     } * libs;
     size_t n_libs;
+    struct sm_source *base; /* whose libs these are, referenced; NULL: its own */
 } sm_source;
 sm_source *sm_source_ref(sm_source *s);
 void sm_source_unref(sm_source *s);
@@ -85,6 +87,43 @@ void sm_catalog_free(sm_catalog *c);
  * A scan while one runs is remembered and done after it. */
 void sm_catalog_scan(sm_catalog *c);
 bool sm_catalog_busy(const sm_catalog *c);
+/* The same for the files of sm_catalog_touch only, without a walk. */
+void sm_catalog_look(sm_catalog *c);
+/* What a watch knows of a file: it will be read although nothing of it seems to have changed
+ * (WHOLE), it will not be read until another word of it comes (OPEN), or it will be read, and taken
+ * only when it loads and registers every function that the former text did (TRY). */
+void sm_catalog_touch(sm_catalog *c, const char *rel, sm_touch how);
+
+/* Who watches the disk. All are called from inside of a scan. */
+typedef struct sm_catalog_eyes {
+    /* Before files are read, after that, and when one has loaded: sm_catalog_touch is called for
+     * all that has happened. */
+    void (*take)(void *ctx);
+    /* Around a walk, and each folder on its way before its names are read. */
+    void (*begin)(void *ctx);
+    void (*folder)(void *ctx, const char *rel);
+    void (*end)(void *ctx, bool complete);
+    /* A changed file of which nobody told is read when it is as old as this. */
+    int (*settle_ms)(void *ctx);
+    void *ctx;
+    /* Some are younger: sm_catalog_look is to be called soon. */
+    void (*unsettled)(void *ctx);
+    void *unsettled_ctx;
+} sm_catalog_eyes;
+/* Copied; every function is set. Until then the disk is believed as it is. */
+void sm_catalog_watched(sm_catalog *c, const sm_catalog_eyes *eyes);
+/* Whether some files are links, whose change shows elsewhere. */
+bool sm_catalog_links(const sm_catalog *c);
+/* Wall milliseconds the last walk took, for which the loop stood still. */
+double sm_catalog_walk_ms(const sm_catalog *c);
+
+typedef struct sm_catalog_count {
+    int64_t reloads;         /* files that loaded anew since the first scan */
+    int64_t reload_failures; /* that were found not to load, the first scan included */
+    size_t inspections;      /* now */
+    size_t errors, stale;    /* now: files that do not load; of these, with a last good version */
+} sm_catalog_count;
+void sm_catalog_counts(const sm_catalog *c, sm_catalog_count *out);
 /* Current inspections, sorted by id. Borrowed array; elements live while in the catalogue. */
 sm_inspection *const *sm_catalog_list(const sm_catalog *c, size_t *n);
 sm_inspection *sm_catalog_find(const sm_catalog *c, const char *id); /* NULL when there is none */

@@ -115,6 +115,28 @@ static void tell_policy(sm_catalog *c, sm_catfile *f) {
     }
 }
 
+void sm_catalog_unlearn(sm_catfile *f) {
+    sm_source_unref(f->tried);
+    f->tried = NULL;
+    f->trial = false;
+}
+
+/* Whether a text that was read while it was open does not do what the former did. */
+static bool falls_short(const sm_catfile *f, const json_t *head) {
+    size_t i, k;
+    json_t *former, *spec;
+    if (json_object_get(head, "error"))
+        return true;
+    json_array_foreach(f->specs, i, former) {
+        bool found = false;
+        json_array_foreach(json_object_get(head, "inspections"), k, spec) found =
+            found || strcmp(sm_json_str(spec, "fn", ""), sm_json_str(former, "fn", "")) == 0;
+        if (!found)
+            return true;
+    }
+    return false;
+}
+
 static void accept_lib(sm_catalog *c, sm_catfile *f) {
     sm_blob_unref(f->good);
     f->good = sm_blob_ref(f->tried->script);
@@ -127,6 +149,11 @@ void sm_catalog_accept(sm_catalog *c, sm_catfile *f, const json_t *head, const c
     const char *error = sm_json_str(head, "error", NULL);
     json_t *libs = json_object_get(head, "libs");
     sm_err err = SM_ERR_INIT;
+    if (f->trial && falls_short(f, head)) {
+        sm_catalog_unlearn(f);
+        return;
+    }
+    f->trial = false;
     tell_prints(c, f, log, log_n);
     json_decref(f->required);
     f->required = json_is_array(libs) ? json_deep_copy(libs) : NULL;
@@ -162,7 +189,14 @@ void sm_catalog_rebase(sm_catalog *c, sm_catfile *f) {
     if (f->error)
         return; /* the last good version keeps the modules it loaded with */
     sm_source *s = sm_catalog_snapshot(f->rel, f->source->script, c->libs);
-    (void)take(c, f, s, json_incref(f->specs));
+    /* A run holds the snapshot it began with; the next one finds this. What the store has of f is
+     * as good: the modules that it needs to load are the same. */
+    for (size_t i = 0; i < f->made.n; i++) {
+        sm_source_unref(f->made.list[i]->source);
+        f->made.list[i]->source = sm_source_ref(s);
+    }
+    sm_source_unref(f->source);
+    f->source = sm_source_ref(s);
     if (current) {
         sm_source_unref(f->tried);
         f->tried = sm_source_ref(s);

@@ -12,21 +12,28 @@ enum {
     SM_CATALOG_TEXT = 1 << 20, /* bytes of one script or module */
     SM_CATALOG_LIBS = 1000,    /* modules below lib/ */
     SM_CATALOG_NOTES = 1000,
-    SM_CATALOG_GONE = 64,    /* vanished files that a new one is compared with */
-    SM_CATALOG_GONE_S = 600, /* for so long */
-    SM_CATALOG_TWIN_S = 60,  /* age of a file that may be the new name of one that vanishes */
-    SM_CATALOG_PRINTS = 20   /* lines of a main chunk's prints that the log gets */
+    SM_CATALOG_GONE = 64,      /* vanished files that a new one is compared with */
+    SM_CATALOG_GONE_S = 600,   /* for so long */
+    SM_CATALOG_TWIN_S = 60,    /* age of a file that may be the new name of one that vanishes */
+    SM_CATALOG_PRINTS = 20,    /* lines of a main chunk's prints that the log gets */
+    SM_CATALOG_WARNINGS = 100, /* names left out that are told one by one */
+    SM_CATALOG_CHANCES = 5     /* loads of a file in vain because it was written meanwhile */
 };
 
 typedef struct sm_catfile { /* one file below the root */
     char *rel;
     bool lib;
     bool seen;              /* by the walk of this scan */
+    bool linked;            /* its name is a link */
+    bool trial;             /* read while open: nothing is said when it does not load */
+    int vain;               /* loads in a row that were for nothing: it was written meanwhile */
     int64_t size, mtime_ns; /* as of the last read */
     uint64_t dev, ino;
+    bool refused;        /* too long or not readable: no text, an error */
     bool racy;           /* it changed so lately that another change would not show */
     int64_t appeared_ns; /* wall */
     sm_blob *disk;       /* text as last read, NULL when it could not be read */
+    int64_t late_ns;     /* monotonic: since when it looks as it does, and waits to be read; or 0 */
     sm_blob *good;       /* lib: last text that loaded */
 
     sm_source *source;   /* script: last snapshot that loaded; NULL when none did */
@@ -72,16 +79,26 @@ struct sm_catalog {
     void *ctx;
     sm_catlife *life;
     sm_catphase phase;
-    bool again;       /* a scan was asked for meanwhile */
-    bool scanned;     /* one has finished */
-    bool dirty;       /* something changed in this one */
-    bool stopping;    /* the dispatcher takes no more loads */
-    int pending;      /* loads under way in this phase */
-    int64_t began_ns; /* monotonic */
+    bool again;              /* a scan was asked for meanwhile */
+    bool whole, whole_again; /* it walks; the next one shall */
+    bool scanned;            /* one has finished */
+    bool dirty;              /* something changed in this one */
+    bool stopping;           /* the dispatcher takes no more loads */
+    int pending;             /* loads under way in this phase */
+    int64_t began_ns;        /* monotonic */
     double scan_ms;
     json_t *load_limits;
-    sm_map files; /* rel -> sm_catfile */
-    sm_map rows;  /* file -> row of the store (json_t), until the first scan is done */
+    sm_catalog_eyes eyes;
+    bool watched;
+    sm_map marks;   /* rel -> one of the marks of catalog_touch.c */
+    size_t waiting; /* files that are too young */
+    size_t links;   /* files whose name is a link */
+    double walk_ms;
+    int64_t reloads, reload_failures;
+    sm_map warned;                  /* sentences of names left out, told one by one */
+    size_t left_out, left_out_told; /* names of this walk beyond those; of which the log knows */
+    sm_map files;                   /* rel -> sm_catfile */
+    sm_map rows; /* file -> row of the store (json_t), until the first scan is done */
     bool rows_known;
     sm_source *libs; /* snapshot of the modules: a source without script; NULL before the first */
     sm_catgone gone[SM_CATALOG_GONE];
@@ -101,6 +118,18 @@ void sm_catalog_drop_file(sm_catalog *c, sm_catfile *f);
 /* Files sorted by rel; malloc'd array of borrowed pointers. */
 sm_catfile **sm_catalog_files(const sm_catalog *c, size_t *n);
 
+/* catalog_touch.c */
+bool sm_catalog_is_open(const sm_catalog *c, const char *rel);
+/* Whether f was touched since it was read, or is open: what was read of it is not believed. */
+bool sm_catalog_is_touched(const sm_catalog *c, const char *rel);
+/* Takes the mark off a file that is read now. */
+sm_touch sm_catalog_untouch(sm_catalog *c, const char *rel);
+/* Names that were touched and are to be read; malloc'd array of malloc'd texts. */
+char **sm_catalog_touched(const sm_catalog *c, size_t *n);
+void sm_catalog_forget_touches(sm_catalog *c); /* but not those of open files */
+/* Takes the watch's news. */
+void sm_catalog_peek(sm_catalog *c);
+
 /* catalog_scan.c */
 /* Reads what changed on disk. False: the root cannot be walked (root_error is set). */
 bool sm_catalog_read(sm_catalog *c);
@@ -108,7 +137,7 @@ bool sm_catalog_read(sm_catalog *c);
 sm_source *sm_catalog_libs(const sm_catalog *c, bool on_disk);
 bool sm_catalog_same_libs(const sm_source *a, const sm_source *b);
 /* Snapshot of a text with the modules of libs. One reference. */
-sm_source *sm_catalog_snapshot(const char *file, sm_blob *script, const sm_source *libs);
+sm_source *sm_catalog_snapshot(const char *file, sm_blob *script, sm_source *libs);
 /* Whether f must load again under c->libs. */
 bool sm_catalog_wants_load(const sm_catalog *c, const sm_catfile *f);
 bool sm_catalog_blank(const sm_blob *b);
@@ -117,6 +146,8 @@ bool sm_catalog_blank(const sm_blob *b);
 /* Takes the answer to the load of f->tried. */
 void sm_catalog_accept(sm_catalog *c, sm_catfile *f, const json_t *head, const char *log,
                        size_t log_n);
+/* Forgets an attempt to load f: it told nothing. */
+void sm_catalog_unlearn(sm_catfile *f);
 /* Puts f on the modules of c->libs without loading it. */
 void sm_catalog_rebase(sm_catalog *c, sm_catfile *f);
 /* Makes a version of the store the one that runs; the fault of the text on disk stays. */

@@ -42,11 +42,13 @@ sm_source *sm_source_ref(sm_source *s) {
 void sm_source_unref(sm_source *s) {
     if (!s || --s->refs > 0)
         return;
-    for (size_t i = 0; i < s->n_libs; i++) {
+    for (size_t i = 0; i < s->n_libs && !s->base; i++) {
         free(s->libs[i].name);
         sm_blob_unref(s->libs[i].blob);
     }
-    free(s->libs);
+    if (!s->base)
+        free(s->libs);
+    sm_source_unref(s->base);
     free(s->file);
     sm_blob_unref(s->script);
     free(s);

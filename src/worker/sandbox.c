@@ -15,7 +15,12 @@
 #include <string.h>
 
 /* Registry keys: addresses, as no string is private. */
-static const char snap_key;     /* light userdata: const sm_snapshot * */
+static const char snap_key; /* light userdata: const sm_snapshot * */
+enum {
+    REQUIRED_PATH = 400, /* bytes of a name that is told */
+    REQUIRED_MAX = 2000  /* names that are told; there are at most 1,000 modules */
+};
+
 static const char loaded_key;   /* table: name -> value of a required module */
 static const char required_key; /* list of lib names in the order of require */
 static const char loading;      /* its address marks a module that is being loaded */
@@ -68,12 +73,16 @@ static void require_lib(lua_State *L, const sm_snapshot *snap, const char *name)
     for (size_t i = 0; i < snap->n_libs && !lib; i++)
         if (strcmp(snap->libs[i].name, path) == 0)
             lib = &snap->libs[i];
+    /* What was asked for and is not there counts: the script depends on its coming. */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &required_key);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    if (strlen(path) <= REQUIRED_PATH && n < REQUIRED_MAX) {
+        lua_pushstring(L, path);
+        lua_rawseti(L, -2, n + 1);
+    }
+    lua_pop(L, 1);
     if (!lib)
         not_found(L, snap, name, path);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &required_key);
-    lua_pushstring(L, lib->name);
-    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-    lua_pop(L, 1);
     if (sm_sandbox_load(L, snap->display, lib->name, lib->text, lib->n) != LUA_OK)
         lua_error(L);
     lua_pushstring(L, name);

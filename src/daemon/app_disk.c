@@ -1,0 +1,132 @@
+/* app_disk: when a daemon looks at the disk: at once when the watch tells of a change, the whole
+ * every 30 s, and every second where there is no watch.
+ *
+ * A look at the files that were touched costs nearly nothing; a walk of the whole stops the loop,
+ * so walks take at most 2 % of the time, however fast folders come and go. Owned by the loop's
+ * thread.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/app_parts.h"
+
+enum {
+    WALK_MS = 30000,
+    POLL_MS = 1000,
+    SETTLE_MS = 200, /* age of a changed file of which the watch did not tell */
+    WALK_SHARE = 50  /* a walk may take one part in so many of the time */
+};
+
+/* ---- the catalogue asks ---- */
+
+static void take(void *ctx) {
+    sm_watch_take(ctx);
+}
+
+static void begin(void *ctx) {
+    sm_watch_begin(ctx);
+}
+
+static void folder(void *ctx, const char *rel) {
+    sm_watch_folder(ctx, rel);
+}
+
+static void end(void *ctx, bool complete) {
+    sm_watch_end(ctx, complete);
+}
+
+static int settle_ms(void *ctx) {
+    return sm_watch_polling(ctx) ? POLL_MS : SETTLE_MS;
+}
+
+/* ---- timers ---- */
+
+static void on_walk(uv_timer_t *timer);
+
+/* Walks `ms` from now, unless that is planned earlier. */
+static void plan_walk(sm_app *a, uint64_t ms) {
+    if (!a->stopping &&
+        (!uv_is_active((uv_handle_t *)&a->rescan) || uv_timer_get_due_in(&a->rescan) > ms))
+        uv_timer_start(&a->rescan, on_walk, ms, 0);
+}
+
+/* Walks as soon as the share of the time allows. */
+static void walk_soon(sm_app *a) {
+    double rest = sm_catalog_walk_ms(a->catalog) * WALK_SHARE;
+    double since = (double)(sm_mono_ns() - a->walked_ns) / (double)SM_NS_PER_MS;
+    plan_walk(a, since >= rest ? 0 : (uint64_t)(rest - since) + 1);
+}
+
+static void reconfigure(sm_app *a) {
+    sm_log(SM_LOG_DEBUG, "%s changed", a->o.config->file ? a->o.config->file : "configuration");
+}
+
+static void on_walk(uv_timer_t *timer) {
+    sm_app *a = timer->data;
+    a->walked_ns = sm_mono_ns();
+    sm_catalog_scan(a->catalog);
+    if (sm_watch_files_differ(a->watch))
+        reconfigure(a);
+    double rest = sm_catalog_walk_ms(a->catalog) * WALK_SHARE;
+    double wait = sm_watch_polling(a->watch) ? POLL_MS : WALK_MS;
+    plan_walk(a, (uint64_t)(wait > rest ? wait : rest));
+}
+
+static void on_look(uv_timer_t *timer) {
+    sm_app *a = timer->data;
+    sm_catalog_look(a->catalog);
+}
+
+/* Files are too young to be read. */
+static void unsettled(void *ctx) {
+    sm_app *a = ctx;
+    if (!a->stopping && !uv_is_active((uv_handle_t *)&a->look))
+        uv_timer_start(&a->look, on_look, SETTLE_MS, 0);
+}
+
+/* ---- the watch tells ---- */
+
+static void on_touched(void *ctx, const char *rel, sm_touch how) {
+    sm_app *a = ctx;
+    if (a->catalog)
+        sm_catalog_touch(a->catalog, rel, how);
+}
+
+static void on_changed(void *ctx, unsigned what) {
+    sm_app *a = ctx;
+    if (a->stopping)
+        return;
+    if (what & SM_WATCH_ROOT)
+        sm_catalog_look(a->catalog);
+    bool links = (what & (SM_WATCH_ROOT | SM_WATCH_OTHER)) && sm_catalog_links(a->catalog);
+    if ((what & SM_WATCH_FOLDERS) || links)
+        walk_soon(a);
+    if (what & SM_WATCH_CONFIG)
+        reconfigure(a);
+}
+
+/* ---- life ---- */
+
+void sm_app_disk_watch(sm_app *a) {
+    const sm_watch_options opt = {.loop = &a->loop,
+                                  .root = a->o.config->root,
+                                  .suffix = ".lua",
+                                  .touched = on_touched,
+                                  .changed = on_changed,
+                                  .ctx = a};
+    const char *file = a->o.config->file;
+    a->watch = sm_watch_new(&opt);
+    sm_watch_files(a->watch, &file, file ? 1 : 0);
+    sm_catalog_watched(a->catalog, &(sm_catalog_eyes){.take = take,
+                                                      .begin = begin,
+                                                      .folder = folder,
+                                                      .end = end,
+                                                      .settle_ms = settle_ms,
+                                                      .ctx = a->watch,
+                                                      .unsettled = unsettled,
+                                                      .unsettled_ctx = a});
+    a->walked_ns = sm_mono_ns();
+}
+
+void sm_app_disk_start(sm_app *a) {
+    plan_walk(a, sm_watch_polling(a->watch) ? POLL_MS : WALK_MS);
+}
