@@ -21,7 +21,9 @@ enum {
     DOCTOR = 512,
     ADOPT = 1024,
     LINT = 2048,
-    ALL = 4095,
+    MUTE = 4096,
+    UNMUTE = 8192,
+    ALL = 16383,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -62,6 +64,7 @@ static const struct option {
     {"--number", "-n", COUNT, offsetof(sm_args, n), NEXT | EVENTS | RUNS},
     {"--tz", NULL, TEXT, offsetof(sm_args, tz), NEXT},
     {"--from", NULL, TEXT, offsetof(sm_args, from), NEXT},
+    {"--reason", NULL, TEXT, offsetof(sm_args, reason), MUTE},
     {"--brand", NULL, TEXT, offsetof(sm_args, brand), NODES},
     {"--send-event", NULL, FLAG, offsetof(sm_args, send_event), DOCTOR},
 };
@@ -72,7 +75,8 @@ static int command_bit(const char *command) {
         int bit;
     } bits[] = {{"run", RUN},       {"list", LIST},     {"key", KEY},     {"next", NEXT},
                 {"events", EVENTS}, {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
-                {"status", STATUS}, {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT}};
+                {"status", STATUS}, {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT},
+                {"mute", MUTE},     {"unmute", UNMUTE}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;

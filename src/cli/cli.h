@@ -23,7 +23,8 @@ typedef struct sm_args {
     bool new_identity; /* --new-identity */
     bool help, version, once, dry, json, quiet, verbose, no_color, log, gaps;
     bool show_config, send_event; /* doctor */
-    const char *log_format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from, *brand;
+    const char *log_format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from, *brand,
+        *reason;
     double wait_s, drain_s;
     long n;           /* -n, 0 when not given */
     json_t *override; /* {id: {name: text}} from -p, NULL when none */
@@ -86,4 +87,5 @@ int sm_cmd_lint(const sm_args *a);
 int sm_cmd_nodes(const sm_args *a);
 int sm_cmd_status(const sm_args *a);
 int sm_cmd_doctor(const sm_args *a);
+int sm_cmd_mute(const sm_args *a); /* and unmute */
 int sm_cmd_adopt(const sm_args *a);

@@ -2,9 +2,9 @@
 #include "cli/cli.h"
 #include <string.h>
 
-const char *const sm_commands[] = {"run",   "list",   "key",   "next",   "events",
-                                   "runs",  "status", "nodes", "doctor", "adopt",
-                                   "local", "lint",   "test",  "lua",    NULL};
+const char *const sm_commands[] = {"run",    "list",  "key",    "next",  "events", "runs",
+                                   "status", "nodes", "doctor", "adopt", "local",  "mute",
+                                   "unmute", "lint",  "test",   "lua",   NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -23,6 +23,7 @@ static const char overview[] =
     "  selfmon-lua key ID…            association keys\n"
     "  selfmon-lua local …            parameters, enable, disable, delete on the embedded "
     "platform\n"
+    "  selfmon-lua mute ID [DIM] TIME holds events back for a while; unmute ends it\n"
     "  selfmon-lua lint [PATH]        loads the scripts and says what is wrong or unwise in them\n"
     "  selfmon-lua test [PATH…]       runs *_spec.lua with busted, without a network\n"
     "  selfmon-lua lua SCRIPT …       plain Lua with the host's modules\n"
@@ -187,6 +188,24 @@ static const struct {
      "Examples:\n"
      "  selfmon-lua local set host/disk.run warning=70\n"
      "  selfmon-lua local disable demo/example.run\n"},
+    {"mute",
+     "usage: selfmon-lua mute [ID [DIMENSION] DURATION --reason TEXT]\n"
+     "\n"
+     "Holds the events of an inspection back, or of one of its dimensions. It goes on running, and "
+     "what\n"
+     "it reports is kept. When the mute ends each dimension whose state differs from what was sent "
+     "last\n"
+     "gets one event. ID may hold * and **. Without arguments: what is muted now (--json: as "
+     "data).\n"
+     "\n"
+     "  selfmon-lua mute host/disk.run 2h --reason 'moving the data'\n"
+     "  selfmon-lua mute http/endpoint.run@shop url=https://shop.example/ 30m --reason release\n"
+     "  selfmon-lua mute 'host/**' 1d --reason 'new machine'\n"},
+    {"unmute", "usage: selfmon-lua unmute ID [DIMENSION]\n"
+               "\n"
+               "Ends a mute before its time; ID as it was given to `mute`.\n"
+               "\n"
+               "  selfmon-lua unmute host/disk.run\n"},
     {"lint", "usage: selfmon-lua lint [--json] [PATH]\n"
              "\n"
              "Loads the scripts below PATH in the sandbox, without running them, and prints one "

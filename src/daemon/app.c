@@ -54,6 +54,7 @@ static void close_all(sm_app *a) {
     sm_app_signals_close(a);
     sm_app_upkeep_close(a);
     sm_notify_close(a->o.notify);
+    sm_app_hush_close(a);
     sm_app_close_handle((uv_handle_t *)&a->wake);
     sm_app_close_handle((uv_handle_t *)&a->settle);
 }
@@ -131,6 +132,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_app_upkeep_open(a);
     if (a->o.notify)
         sm_notify_open(a->o.notify, &a->loop);
+    sm_app_hush_open(a);
     sm_err first = SM_ERR_INIT;
     if (sm_app_build(a, &first) != SM_OK)
         sm_app_fail(a, first.code, first.msg);
@@ -144,6 +146,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_runner_free(a->runner);
     sm_conduct_free(a->conduct);
     sm_intake_free(a->intake);
+    sm_windows_free(a->windows);
     if (a->dispatcher)
         sm_dispatcher_free(a->dispatcher);
     sm_ahead_free(a->ahead);

@@ -92,6 +92,7 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
     if (a->desks && generated && !a->o.new_identity)
         sm_desks_guard(a->desks);
     a->intake = sm_intake_new(a->store, c->node, events_stored, a);
+    sm_app_hush_configure(a);
     if (a->desks)
         sm_intake_nodes(a->intake, sm_desks_node, a->desks);
     /* A Lua heap with the holes in it, answers that are being read, and those of http.all. */

@@ -15,6 +15,7 @@
 #include "daemon/statedir.h"
 #include "daemon/vitals.h"
 #include "daemon/watch.h"
+#include "daemon/windows.h"
 
 struct sm_app {
     sm_app_options o;
@@ -27,6 +28,7 @@ struct sm_app {
     sm_dispatcher *dispatcher;
     sm_catalog *catalog;
     sm_intake *intake;
+    sm_windows *windows; /* maintenance */
     sm_conduct *conduct;
     sm_runner *runner;
     sm_scheduler *scheduler;
@@ -38,7 +40,7 @@ struct sm_app {
     uv_signal_t on_int, on_term, on_hup, on_quit;
     sm_watch *watch;   /* a daemon */
     int64_t walked_ns; /* monotonic: when the folder was last walked */
-    uv_timer_t rescan, look, prune, settle;
+    uv_timer_t rescan, look, prune, settle, hush;
     int loading; /* what must be read before the first scan counts */
     bool scanned, started, stopping, store_ready;
     bool at_once, draining, closing; /* phases of the end */
@@ -76,6 +78,12 @@ void sm_app_upkeep_close(sm_app *a);
 void sm_app_run_ended(void *app, const json_t *report, bool repeat); /* runner.h */
 /* A scan changed something. */
 void sm_app_reloaded(sm_app *a);
+/* app_hush.c: events that are held back. */
+void sm_app_hush_open(sm_app *a);
+/* Takes the maintenance windows of the configuration. */
+void sm_app_hush_configure(sm_app *a);
+void sm_app_hush_start(sm_app *a);
+void sm_app_hush_close(sm_app *a);
 
 /* app_build.c */
 /* Makes the parts, in order; what was made before an error is freed by the end. */

@@ -124,6 +124,7 @@ void sm_app_maybe_start(sm_app *a) {
         sm_desks_poke(a->desks);
         sm_app_upkeep_start(a);
         tell_ready(a);
+        sm_app_hush_start(a);
     } else {
         start_once(a);
     }

@@ -102,19 +102,6 @@ static bool take(sm_catalog *c, sm_catfile *f, sm_source *source, json_t *specs)
     return true;
 }
 
-static void tell_policy(sm_catalog *c, sm_catfile *f) {
-    size_t i;
-    json_t *spec;
-    json_array_foreach(f->specs, i, spec) if (!f->policy_told && json_object_get(spec, "events")) {
-        char *sentence = sentence_at(c, f, (int)sm_json_int(spec, "line", 0),
-                                     "`events` is not applied by this version: every event is "
-                                     "sent as reported");
-        sm_catalog_note(c, SM_LOG_INFO, sentence);
-        free(sentence);
-        f->policy_told = true;
-    }
-}
-
 void sm_catalog_unlearn(sm_catfile *f) {
     sm_source_unref(f->tried);
     f->tried = NULL;
@@ -177,7 +164,6 @@ void sm_catalog_accept(sm_catalog *c, sm_catfile *f, const json_t *head, const c
     if (take(c, f, f->tried, specs)) {
         sm_catalog_fault(c, f, NULL, 0);
         f->fresh = true;
-        tell_policy(c, f);
     }
 out:
     if (f->error && !f->lib && !f->source)

@@ -48,7 +48,6 @@ typedef struct sm_catfile { /* one file below the root */
     int line;
     int64_t fault_ns; /* wall, since when there is one: seen, or before the start saved */
     char *told;       /* what the log was told last, or NULL */
-    bool policy_told; /* that `events` has no effect yet */
 } sm_catfile;
 
 typedef struct sm_catgone { /* a script that vanished */

@@ -62,6 +62,9 @@ static const struct {
     {"local_params", SM_OP_LOCAL_PARAMS},
     {"local_delete", SM_OP_LOCAL_DELETE},
     {"local_events", SM_OP_LOCAL_EVENTS},
+    {"mute", SM_OP_MUTE},
+    {"unmute", SM_OP_UNMUTE},
+    {"mutes", SM_OP_MUTES},
     {"ping", SM_OP_PING},
 };
 

@@ -37,7 +37,8 @@ struct sm_intake {
     sm_dispatcher *dispatcher;
     void (*stored)(void *ctx);
     void *ctx;
-    sm_map runs; /* run id -> announced */
+    sm_windows *windows; /* borrowed */
+    sm_map runs;         /* run id -> announced */
 };
 
 typedef struct acceptance { /* one report on its way to the disk */
@@ -136,6 +137,37 @@ out:
     return rc;
 }
 
+static const char *mode_of(const char *trigger) {
+    bool by_hand = strcmp(trigger, "once") == 0 || strcmp(trigger, "manual") == 0;
+    return by_hand ? "manual" : "crontab";
+}
+
+static void add_policy(sm_intake *i, const sm_inspection *p, const char *mode, json_t *args) {
+    json_t *policy = json_object_get(p->spec, "events");
+    const char *hold =
+        i->windows ? sm_windows_hold(i->windows, p->id, sm_wall_ns() / SM_NS_PER_S) : NULL;
+    json_object_set_new(args, "ref_key", json_string(p->ref_key));
+    json_object_set_new(args, "title", json_string(sm_json_str(p->spec, "title", "")));
+    json_object_set_new(args, "exec_mode", json_string(mode));
+    if (policy)
+        json_object_set(args, "policy", policy);
+    if (hold)
+        json_object_set_new(args, "hold", sm_json_text(hold, strlen(hold)));
+}
+
+void sm_intake_policy(sm_intake *i, const sm_inspection *p, const char *trigger, json_t *args) {
+    add_policy(i, p, mode_of(trigger), args);
+}
+
+void sm_intake_poke(const sm_intake *i) {
+    if (i->stored)
+        i->stored(i->ctx);
+}
+
+void sm_intake_windows(sm_intake *i, sm_windows *windows) {
+    i->windows = windows;
+}
+
 void sm_intake_report(void *intake, const char *run_id, int64_t seq, const json_t *events) {
     sm_intake *i = intake;
     announced *a = sm_map_get(&i->runs, run_id);
@@ -164,11 +196,10 @@ void sm_intake_report(void *intake, const char *run_id, int64_t seq, const json_
     a->under_way++;
     const sm_inspection *p = a->inspection;
     const char *node = i->node_of ? i->node_of(i->desks, p->account) : i->node;
-    json_t *args =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:o}", "run", a->run_id, "id",
-                  p->id, "ref_key", p->ref_key, "account", p->account, "node", node, "checker",
-                  a->checker, "title", sm_json_str(p->spec, "title", ""), "attempt", a->attempt,
-                  "exec_mode", a->exec_mode, "events", ready);
+    json_t *args = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "run", a->run_id, "id", p->id,
+                             "account", p->account, "node", node, "checker", a->checker, "attempt",
+                             a->attempt, "events", ready);
+    add_policy(i, p, a->exec_mode, args);
     ready = NULL;
     sm_store_call(i->store, SM_OP_EVENTS_ACCEPT, args, committed, job);
 out:
@@ -183,8 +214,7 @@ void sm_intake_open(sm_intake *i, const char *run_id, sm_inspection *inspection,
     snprintf(a->run_id, sizeof a->run_id, "%s", run_id);
     a->checker = sm_strdup(checker ? checker : "");
     a->attempt = attempt;
-    bool by_hand = strcmp(trigger, "once") == 0 || strcmp(trigger, "manual") == 0;
-    a->exec_mode = by_hand ? "manual" : "crontab";
+    a->exec_mode = mode_of(trigger);
     a->worst_rank = -1;
     a->kept = i->store ? NULL : json_array();
     sm_map_put(&i->runs, run_id, a);

@@ -6,6 +6,7 @@
 #pragma once
 #include "daemon/catalog.h"
 #include "daemon/dispatcher.h"
+#include "daemon/windows.h"
 #include "store/store.h"
 
 typedef struct sm_intake sm_intake;
@@ -23,6 +24,13 @@ void sm_intake_bind(sm_intake *i, sm_dispatcher *d);
 /* With several accounts: which node each talks to (daemon/desks.h). */
 void sm_intake_nodes(sm_intake *i, const char *(*node_of)(void *desks, const char *account),
                      void *desks);
+/* Maintenance windows (borrowed, may be NULL): events of theirs are kept and not sent. */
+void sm_intake_windows(sm_intake *i, sm_windows *windows);
+/* What the store must know of an inspection to apply its event policy at the end of a run, added to
+ * args: ref_key, title, exec_mode, policy, hold. trigger as in sm_intake_open. */
+void sm_intake_policy(sm_intake *i, const sm_inspection *p, const char *trigger, json_t *args);
+/* Tells `stored` that there are events which did not come by a report. */
+void sm_intake_poke(const sm_intake *i);
 /* A run may report from now on. checker: UUID on the platform, "" when unknown.
  * trigger: of the run (daemon/runner.h); read now. */
 void sm_intake_open(sm_intake *i, const char *run_id, sm_inspection *inspection,

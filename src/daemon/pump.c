@@ -132,10 +132,33 @@ static void on_settle_again(uv_timer_t *timer) {
     settle(timer->data);
 }
 
+/* Takes recoveries out of what is still to be sent: their problem was refused, nobody saw it. */
+static void withdraw(sm_pump *p, const json_t *ids) {
+    size_t i, k;
+    json_t *id;
+    json_array_foreach(ids, i, id) {
+        for (piece *at = p->pieces; at; at = at->next)
+            for (k = json_array_size(at->rows); k > 0; k--)
+                if (json_equal(json_object_get(json_array_get(at->rows, k - 1), "event_id"), id))
+                    json_array_remove(at->rows, k - 1);
+    }
+    for (piece **at = &p->pieces; *at;) {
+        piece *empty = *at;
+        if (json_array_size(empty->rows) > 0) {
+            at = &empty->next;
+            continue;
+        }
+        *at = empty->next;
+        json_decref(empty->rows);
+        free(empty);
+    }
+}
+
 /* Bookkeeping of a piece is durable: on with the next. */
 static void settled(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
-    (void)result;
     sm_pump *p = ctx;
+    if (rc == SM_OK)
+        withdraw(p, json_object_get(result, "withdrawn"));
     if (rc != SM_OK)
         complain(p, "the outbox could not be updated", err);
     /* What is wrong in itself is not repeated; the next start puts the rows back. */

@@ -111,8 +111,9 @@ static void forget_end(job *j) {
 
 /* The row is durable (or there is none): tell who asked. */
 static void recorded(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
-    (void)result;
     job *j = ctx;
+    if (rc == SM_OK && sm_json_int(result, "events", 0) > 0)
+        sm_intake_poke(j->runner->o.intake);
     if (rc != SM_OK)
         sm_log(SM_LOG_ERROR, "%s: the run's end could not be stored: %s", j->inspection->id,
                err->msg);
@@ -174,6 +175,9 @@ static void record(job *j, const sm_intake_run *seen) {
             j->inspection->account, "node", node_of(j), "worker", j->worker_pid, "hash",
             j->inspection->source->script->hash, "params",
             j->params ? json_deep_copy(j->params) : json_null());
+        if (!j->repeat)
+            sm_intake_policy(r->o.intake, j->inspection, j->trigger, args);
+        json_object_set_new(args, "checker", j->checker ? json_string(j->checker) : json_null());
         sm_store_call(r->o.store, SM_OP_RUN_FINISH, args, recorded, j);
     }
     sm_buf_fini(&text);

@@ -5,7 +5,7 @@
  * it is delivered: nothing here drops one. Called through the table of operations and by db at
  * open, on the store's thread.
  */
-#include "store/store_internal.h"
+#include "store/dims.h"
 
 #include <string.h>
 
@@ -41,12 +41,9 @@ typedef struct box_row {
     sm_box_state state;
 } box_row;
 
-static sm_rc find_row(sm_core *c, const char *event_id, box_row *r, bool *found, sm_err *err) {
-    static const char sql[] = "SELECT o.seq, o.dim, o.bytes, o.tries, o.state FROM events e "
-                              "JOIN outbox o ON o.seq = e.seq WHERE e.event_id = ?1";
-    sqlite3_stmt *st;
-    sm_rc rc = sm_sql_query(c, &st, err, sql, "t", event_id);
-    if (rc != SM_OK || (rc = sm_sql_next(c, st, found, err)) != SM_OK || !*found)
+static sm_rc read_row(sm_core *c, sqlite3_stmt *st, box_row *r, bool *found, sm_err *err) {
+    sm_rc rc = sm_sql_next(c, st, found, err);
+    if (rc != SM_OK || !*found)
         return rc;
     r->seq = sqlite3_column_int64(st, 0);
     r->dim = sqlite3_column_int64(st, 1);
@@ -55,6 +52,21 @@ static sm_rc find_row(sm_core *c, const char *event_id, box_row *r, bool *found,
     r->state = sm_box_parse((const char *)sqlite3_column_text(st, 4));
     sm_sql_end(st);
     return SM_OK;
+}
+
+static sm_rc find_row(sm_core *c, const char *event_id, box_row *r, bool *found, sm_err *err) {
+    static const char sql[] = "SELECT o.seq, o.dim, o.bytes, o.tries, o.state FROM events e "
+                              "JOIN outbox o ON o.seq = e.seq WHERE e.event_id = ?1";
+    sqlite3_stmt *st;
+    sm_rc rc = sm_sql_query(c, &st, err, sql, "t", event_id);
+    return rc == SM_OK ? read_row(c, st, r, found, err) : rc;
+}
+
+static sm_rc find_seq(sm_core *c, int64_t seq, box_row *r, bool *found, sm_err *err) {
+    sqlite3_stmt *st;
+    sm_rc rc = sm_sql_query(
+        c, &st, err, "SELECT seq, dim, bytes, tries, state FROM outbox WHERE seq = ?1", "i", seq);
+    return rc == SM_OK ? read_row(c, st, r, found, err) : rc;
 }
 
 static void count(sm_core *c, const box_row *r, int by) {
@@ -73,19 +85,37 @@ static sm_rc write_attempt(sm_core *c, const box_row *r, int64_t at_ns, const ch
                       "iiitj", r->seq, r->tries + 1, at_ns, verdict, answer);
 }
 
+sm_rc sm_outbox_take_out(sm_core *c, int64_t seq, const char *verdict, const char *why,
+                         int64_t at_ns, sm_err *err) {
+    box_row r;
+    bool found;
+    json_t *answer = json_string(why);
+    sm_rc rc = find_seq(c, seq, &r, &found, err);
+    if (rc == SM_OK && found)
+        rc = write_attempt(c, &r, at_ns, verdict, answer, true, err);
+    if (rc == SM_OK && found)
+        rc = sm_sql_run(c, err, "DELETE FROM outbox WHERE seq = ?1", "i", seq);
+    if (rc == SM_OK && found) {
+        count(c, &r, -1);
+        rc = sm_outbox_promote(c, r.dim, err);
+    }
+    json_decref(answer);
+    return rc;
+}
+
 static sm_rc deliver_row(sm_core *c, box_row *r, int64_t at_ns, const json_t *args, sm_err *err) {
     sm_rc rc = write_attempt(c, r, at_ns, "delivered", json_object_get(args, "answer"), true, err);
     if (rc == SM_OK)
         rc = sm_sql_run(c, err, "DELETE FROM outbox WHERE seq = ?1", "i", r->seq);
     if (rc == SM_OK)
         count(c, r, -1);
-    return rc;
+    return rc == SM_OK ? sm_dim_delivered(c, r->seq, err) : rc;
 }
 
 /* Puts a row into a state; what was refused may stand before the head of its dimension, which
  * then is none any more. */
 static sm_rc put_row(sm_core *c, box_row *r, sm_box_state to, const char *verdict, int64_t at_ns,
-                     const json_t *args, sm_err *err) {
+                     const json_t *args, json_t *withdrawn, sm_err *err) {
     static const char sql[] =
         "UPDATE outbox SET state = ?2, due_ms = ?3, attempt = attempt + ?4, tries = tries + 1, "
         "changed_ns = ?5, reason = ?6, head = CASE WHEN ?2 = 'refused' THEN 0 ELSE head END "
@@ -106,12 +136,12 @@ static sm_rc put_row(sm_core *c, box_row *r, sm_box_state to, const char *verdic
     count(c, r, -1);
     r->state = to;
     count(c, r, 1);
-    return SM_OK;
+    return to == SM_BOX_REFUSED ? sm_dim_refused(c, r->seq, at_ns, withdrawn, err) : SM_OK;
 }
 
 /* to: SM_BOX_STATES means delivered. */
 static sm_rc settle(sm_core *c, const json_t *args, sm_box_state to, const char *verdict,
-                    int64_t *n, sm_err *err) {
+                    int64_t *n, json_t *withdrawn, sm_err *err) {
     const json_t *ids = sm_arg_array(args, "ids", err);
     int64_t at_ns, next_ms;
     sm_rc rc = ids == NULL ? SM_INVALID : sm_arg_int(args, "at_ns", &at_ns, err);
@@ -128,7 +158,7 @@ static sm_rc settle(sm_core *c, const json_t *args, sm_box_state to, const char 
         if (rc != SM_OK || !found)
             continue;
         rc = to == SM_BOX_STATES ? deliver_row(c, &r, at_ns, args, err)
-                                 : put_row(c, &r, to, verdict, at_ns, args, err);
+                                 : put_row(c, &r, to, verdict, at_ns, args, withdrawn, err);
         if (rc == SM_OK)
             rc = sm_outbox_promote(c, r.dim, err);
         ++*n;
@@ -138,7 +168,7 @@ static sm_rc settle(sm_core *c, const json_t *args, sm_box_state to, const char 
 
 sm_rc sm_op_outbox_done(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     int64_t n;
-    sm_rc rc = settle(c, args, SM_BOX_STATES, "delivered", &n, err);
+    sm_rc rc = settle(c, args, SM_BOX_STATES, "delivered", &n, NULL, err);
     if (rc == SM_OK)
         *result = json_pack("{s:I}", "done", (json_int_t)n);
     return rc;
@@ -147,19 +177,23 @@ sm_rc sm_op_outbox_done(sm_core *c, const json_t *args, json_t **result, sm_err 
 sm_rc sm_op_outbox_retry(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     (void)result;
     int64_t n;
-    return settle(c, args, SM_BOX_PENDING, "retry", &n, err);
+    return settle(c, args, SM_BOX_PENDING, "retry", &n, NULL, err);
 }
 
 sm_rc sm_op_outbox_hold(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     (void)result;
     int64_t n;
-    return settle(c, args, SM_BOX_HELD, "held", &n, err);
+    return settle(c, args, SM_BOX_HELD, "held", &n, NULL, err);
 }
 
 sm_rc sm_op_outbox_refuse(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
-    (void)result;
     int64_t n;
-    return settle(c, args, SM_BOX_REFUSED, "refused", &n, err);
+    json_t *withdrawn = json_array();
+    sm_rc rc = settle(c, args, SM_BOX_REFUSED, "refused", &n, withdrawn, err);
+    if (rc == SM_OK)
+        *result = json_pack("{s:O}", "withdrawn", withdrawn);
+    json_decref(withdrawn);
+    return rc;
 }
 
 static json_t *int_or_null(int64_t v) {
@@ -210,6 +244,7 @@ sm_rc sm_outbox_recount(sm_core *c, sm_err *err) {
     sqlite3_stmt *st;
     bool row;
     memset(&c->counts, 0, sizeof c->counts);
+    c->counts.mutes = -1;
     sm_rc rc =
         sm_sql_query(c, &st, err, "SELECT state, count(*), sum(bytes) FROM outbox GROUP BY 1", "");
     while (rc == SM_OK && (rc = sm_sql_next(c, st, &row, err)) == SM_OK && row) {

@@ -69,8 +69,10 @@ static sm_rc collect(sm_core *c, const char *sql, const filter *f, const field *
 
 #define EVENT_COLUMNS                                                                              \
     "SELECT e.event_id, e.id, e.run, e.at_ns, e.status, e.title, e.message, e.dimension_tags, "    \
-    "e.account, e.node, coalesce(o.state, 'delivered'), "                                          \
-    "coalesce(o.tries, (SELECT max(n) FROM attempts a WHERE a.seq = e.seq), 0), o.reason "
+    "e.account, e.node, coalesce(o.state, CASE WHEN e.policy ->> 'send' = 0 THEN "                 \
+    "'held_back' ELSE 'delivered' END), "                                                          \
+    "coalesce(o.tries, (SELECT max(n) FROM attempts a WHERE a.seq = e.seq), 0), o.reason, "        \
+    "e.policy "
 #define EVENT_TAIL                                                                                 \
     " AND (?3 IS NULL OR status = ?3) ORDER BY at_ns DESC, seq DESC LIMIT ?4) x "                  \
     "JOIN events e ON e.seq = x.seq LEFT JOIN outbox o ON o.seq = e.seq "                          \
@@ -90,7 +92,7 @@ sm_rc sm_op_query_events(sm_core *c, const json_t *args, json_t **result, sm_err
         {"message", sm_col_text},  {"dimension_tags", sm_col_doc},
         {"account", sm_col_text},  {"node", sm_col_any},
         {"delivery", sm_col_text}, {"attempts", sm_col_int},
-        {"reason", sm_col_any},
+        {"reason", sm_col_any},    {"policy", sm_col_doc},
     };
     filter f = read_filter(args);
     return collect(c, f.exact ? one : any, &f, fields, SM_ARRAY_LEN(fields), result, err);

@@ -5,7 +5,7 @@
  * asking for it costs one row per inspection. Called through the table of operations, on the
  * store's thread.
  */
-#include "store/store_internal.h"
+#include "store/dims.h"
 
 #include "base/clock.h"
 
@@ -74,7 +74,7 @@ static sm_rc end_row(sm_core *c, const json_t *args, const char *run, const char
 }
 
 sm_rc sm_op_run_finish(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
-    (void)result;
+    int64_t waiting = c->counts.rows[SM_BOX_PENDING];
     const char *run = sm_arg_text(args, "run", err);
     const char *id = run != NULL ? sm_arg_text(args, "id", err) : NULL;
     const char *trigger = id != NULL ? sm_arg_text(args, "trigger", err) : NULL;
@@ -90,9 +90,14 @@ sm_rc sm_op_run_finish(sm_core *c, const json_t *args, json_t **result, sm_err *
     if (rc == SM_OK)
         rc = keep_last(c, id, run, outcome, json_object_get(args, "error"), finished_ns,
                        json_object_get(args, "seconds"), sm_json_int(args, "events", 0), err);
+    if (rc == SM_OK && sm_json_bool(args, "final", true))
+        rc = sm_run_settle(c, args, finished_ns, err);
     const json_t *slot = sm_arg_maybe(args, "slot");
     if (rc == SM_OK && json_is_integer(slot) && sm_json_bool(args, "final", true))
         rc = sm_slot_end(c, id, json_integer_value(slot), outcome, run, finished_ns, 1, err);
+    if (rc == SM_OK && c->counts.rows[SM_BOX_PENDING] > waiting)
+        *result =
+            json_pack("{s:I}", "events", (json_int_t)(c->counts.rows[SM_BOX_PENDING] - waiting));
     return rc;
 }
 

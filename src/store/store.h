@@ -27,9 +27,11 @@ typedef struct sm_store_options {
 /* Operations: arguments -> result. Times: *_ns wall nanoseconds, *_ms wall milliseconds, slot in
  * Unix seconds. "id" is a function id. Absent result = null. */
 typedef enum sm_store_op {
-    /* Events and their outbox rows in one transaction; SM_FULL "outbox is full: ...".
+    /* Events, their outbox rows and the state of their dimensions in one transaction; SM_FULL
+     * "outbox is full: ...".
      * {run,id,ref_key,account,node,checker, title(of the inspection), attempt,
-     *  exec_mode?("crontab", "manual"),
+     *  exec_mode?("crontab", "manual"), policy?(store/policy.h: the spec's `events`),
+     *  hold?(why a maintenance window holds them back),
      *  events:[{event_id,at_ns,title,message,status,dimension_tags,dimension}]} -> null.
      * An event_id that is already there is accepted again without effect. The first event of (id,
      * dimension) that is not `ok` opens a fault with its event_id and at_ns, which the next ones
@@ -51,7 +53,10 @@ typedef enum sm_store_op {
     SM_OP_OUTBOX_DONE,  /* {ids:[event_id], at_ns, answer} -> {done} ; writes an attempt row each */
     SM_OP_OUTBOX_RETRY, /* {ids, next_ms, reason, at_ns} -> null ; attempt + 1 */
     SM_OP_OUTBOX_HOLD,  /* {ids, next_ms, reason, at_ns} -> null ; state `held`, due at next_ms */
-    SM_OP_OUTBOX_REFUSE, /* {ids, reason, at_ns} -> null ; state `refused`, kept visible */
+    /* {ids, reason, at_ns} -> {withdrawn:[event_id]} ; state `refused`, kept visible. Withdrawn are
+     * recoveries of a problem that was refused, so that nobody saw it: they left the outbox, also
+     * when they were claimed, and must not be sent. */
+    SM_OP_OUTBOX_REFUSE,
     /* {account?} -> as follows; next_ms is that of the account when one is given */
     SM_OP_OUTBOX_STATS, /* {} -> {pending,inflight,held,refused,bytes,oldest_ns|null,next_ms|null}
                          */
@@ -66,7 +71,10 @@ typedef enum sm_store_op {
     SM_OP_RUN_START,
     /* {run,id,slot|null,trigger,attempt,outcome,error|null,traceback|null,finished_ns,seconds,cpu,
      *  peak,events,late,log(text)} -> null ; makes the row when RUN_START never came; finishes the
-     * slot when slot is not null and final is not false; may also carry RUN_START's members */
+     * slot when slot is not null and final is not false; may also carry RUN_START's members, and
+     * for the end of a complete run what EVENTS_ACCEPT takes of the inspection (ref_key, title,
+     * checker, exec_mode, policy, hold): then recoveries and the digest are made in the same
+     * transaction */
     SM_OP_RUN_FINISH,
     /* At start: rows of runs that a killed daemon left open get outcome `cancelled` with the
      * reason; planned slots older than now become `missed`. {at_ns, reason} -> {runs, slots} */
@@ -97,7 +105,8 @@ typedef enum sm_store_op {
     SM_OP_LOCAL_EVENTS,     /* {since_ns?, ref_key?, limit?} -> [events] */
     /* Readers of the command line; newest first where limit > 0, then returned oldest first.
      * {since_ns?, id?(glob), status?, limit?} -> [{event_id,id,run,at,status,title,message,
-     *  dimension_tags,account,node,delivery,attempts,reason}] with "at" RFC 3339 ms */
+     *  dimension_tags,account,node,delivery(also held_back),attempts,reason,
+     *  policy({send,rule,was?,status,count?,of?,why?}|null)}] with "at" RFC 3339 ms */
     SM_OP_QUERY_EVENTS,
     /* {since_ns?, id?, status?(outcome), limit?, log?(bool), gaps?(bool)} ->
      * [{run,id,slot,trigger,attempt,outcome,error,traceback,started,finished,seconds,cpu,peak,events,
@@ -107,6 +116,15 @@ typedef enum sm_store_op {
     SM_OP_QUERY_RUNS,
     SM_OP_QUERY_LAST, /* {} -> {id: {outcome,error,at,seconds,events,run}} last finished run of each
                        */
+    /* Events of an inspection (id may hold wildcards), or of one of its dimensions, are kept and
+     * not sent until then. {id, dimension?, until_ns, reason, at_ns} -> null */
+    SM_OP_MUTE,
+    SM_OP_UNMUTE, /* {id, dimension? (absent: all)} -> {removed} */
+    SM_OP_MUTES,  /* {now_ns?} -> [{id,dimension|null,until_ns,reason,made_ns}] */
+    /* Forgets mutes that are over; where nothing holds events back any more (no mute, id not in
+     * holding) each dimension whose state differs from what was let out last gets one event.
+     * {now_ns, holding:[ids], after?} -> {made, held, more} */
+    SM_OP_RECONCILE,
     /* Retention: {runs_before_ns, events_before_ns, batch} -> {runs, events, slots}; never what is
      * pending, held, inflight or refused, nor the newest slot of an inspection. events includes
      * those of the embedded platform. At most `batch` (1,000) rows of a kind: call until 0. */

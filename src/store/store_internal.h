@@ -32,6 +32,7 @@ typedef enum sm_box_state {
 typedef struct sm_counts {
     int64_t rows[SM_BOX_STATES];
     int64_t bytes; /* payload of pending, inflight and held rows */
+    int64_t mutes; /* rows of mutes; -1: not known */
 } sm_counts;
 
 typedef struct sm_core {
@@ -182,6 +183,10 @@ sm_rc sm_op_local_events(sm_core *c, const json_t *args, json_t **result, sm_err
 sm_rc sm_op_query_events(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_query_runs(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_query_last(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_mute(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_unmute(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_mutes(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_reconcile(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_prune(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_health(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_ping(sm_core *c, const json_t *args, json_t **result, sm_err *err);
@@ -194,6 +199,9 @@ sm_rc sm_outbox_room(sm_core *c, int64_t bytes, sm_err *err);
 sm_rc sm_outbox_recover(sm_core *c, sm_err *err);
 /* Counts from the rows themselves. */
 sm_rc sm_outbox_recount(sm_core *c, sm_err *err);
+/* Takes a row that waits out of the outbox for good; its attempt says why. */
+sm_rc sm_outbox_take_out(sm_core *c, int64_t seq, const char *verdict, const char *why,
+                         int64_t at_ns, sm_err *err);
 /* Makes the oldest unfinished row of a dimension its head. */
 sm_rc sm_outbox_promote(sm_core *c, int64_t dim, sm_err *err);
 /* State by its name in the table; SM_BOX_STATES when there is no such name. */

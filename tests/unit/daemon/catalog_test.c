@@ -441,7 +441,6 @@ static void test_renamed(void **state) {
     put(&b, "demo/a.lua", "-- spec {\"events\":{\"recover\":true}}\n-- same text");
     begin(&b);
     scan(&b);
-    assert_true(noted(&b, "inspections/demo/a.lua:1: `events` is not applied by this version"));
     char from[200], to[200];
     snprintf(from, sizeof from, "%s/demo/a.lua", b.root);
     snprintf(to, sizeof to, "%s/demo/b.lua", b.root);

@@ -96,7 +96,7 @@ static void accepted_events_are_read_back(void **state) {
            "[{'event_id':'e3','id':'demo/b.run','run':'r1','at':'1970-01-01T00:00:03.000Z',"
            "'status':'warning','title':'T','message':'m','dimension_tags':{'d':'d'},"
            "'account':'default','node':'local','delivery':'pending','attempts':0,"
-           "'reason':null}]");
+           "'reason':null,'policy':null}]");
     static const struct {
         const char *name, *args, *ids;
     } rows[] = {
@@ -189,7 +189,8 @@ static void answers_move_a_row(void **state) {
     got = call(f->s, SM_OP_OUTBOX_CLAIM, "{'now_ms':900}");
     assert_int_equal(sm_json_int(json_array_get(got, 0), "attempt", -1), 1);
     json_decref(got);
-    expect(f->s, SM_OP_OUTBOX_REFUSE, "{'ids':['e1'],'reason':'poison','at_ns':3}", "null");
+    expect(f->s, SM_OP_OUTBOX_REFUSE, "{'ids':['e1'],'reason':'poison','at_ns':3}",
+           "{'withdrawn':[]}");
     expect(f->s, SM_OP_OUTBOX_STATS, NULL,
            "{'pending':0,'inflight':0,'held':0,'refused':1,'bytes':0,'oldest_ns':null,"
            "'next_ms':null}");
