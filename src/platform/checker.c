@@ -252,7 +252,9 @@ bool sm_checker_differs(const json_t *payload, const json_t *item) {
     const json_t *script = json_object_get(item, "jsonScript");
     const json_t *ours = json_object_get(payload, "refFuncInfo");
     const json_t *theirs = json_object_get(script, "refFuncInfo");
-    if (strcmp(sm_json_str(payload, "title", ""), sm_json_str(script, "title", "")) != 0)
+    /* A workspace shows the title with the script, the embedded platform with the item. */
+    const char *title = sm_json_str(script, "title", sm_json_str(item, "title", ""));
+    if (strcmp(sm_json_str(payload, "title", ""), title) != 0)
         return true;
     for (size_t i = 0; i < SM_ARRAY_LEN(members); i++) {
         const json_t *a = json_object_get(ours, members[i]);

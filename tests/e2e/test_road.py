@@ -258,4 +258,14 @@ def test_the_binary_alone():
         assert done.returncode == 0, done
 
 
+def test_registered_once():
+    """the embedded platform shows what was registered: it is not told again at every run"""
+    with project() as p:
+        p.script("a.lua", simple(schedule="@every 1s"))
+        d = p.daemon("inspections/")
+        wait_for(lambda: d.out.count("a.run ") >= 7, "seven runs", 60)
+        assert "still shows" not in d.out + d.err, d.out + d.err
+        assert d.stop() == 0, d.err
+
+
 run_all(globals())

@@ -168,6 +168,13 @@ static void differs(void **state) {
                          "\"definition\":\"run()\",\"category\":\"general\",\"kwargs\":null}}}");
     assert_false(sm_checker_differs(ours, item));
     json_decref(item);
+    /* The embedded platform's form. */
+    item = parse("{\"title\":\"T\",\"jsonScript\":{\"refFuncInfo\":{"
+                 "\"definition\":\"run()\",\"category\":\"general\"}}}");
+    assert_false(sm_checker_differs(ours, item));
+    json_object_set_new(item, "title", json_string("U"));
+    assert_true(sm_checker_differs(ours, item));
+    json_decref(item);
     json_decref(ours);
     json_decref(none);
     json_decref(schema);
