@@ -3,55 +3,17 @@ the program copied alone.
 
 The package is made from the build directory of the program under test. What installs it needs root, and works
 in a mount namespace of its own, on an overlay over this machine's root that is gone afterwards."""
-import functools
 import json
 import os
 import pathlib
 import re
 import shutil
-import subprocess
 import tempfile
 
 from harness import BINARY, ROOT, Skip, clean_env, project, run_all, simple
+from packages import BUILD, extracted, good, overlay, package, sh, temporary
 
-BUILD = pathlib.Path(BINARY).resolve().parent
 UNIT = ROOT / "packaging" / "selfmon-lua.service"
-
-
-def sh(*command, env=None, **kw):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-                          env=env or dict(os.environ, LC_ALL="C.UTF-8"), **kw)
-    return done
-
-
-def good(*command, **kw):
-    done = sh(*command, **kw)
-    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-@functools.cache
-def temporary():
-    return tempfile.TemporaryDirectory(prefix="selfmon-package-")
-
-
-@functools.cache
-def package():
-    cache = (BUILD / "CMakeCache.txt").read_text()
-    if re.search(r"^SM_SANITIZE:\w+=.", cache, re.M):
-        raise Skip("a build with sanitizers is not packaged")
-    good("cmake", "--build", str(BUILD), "--target", "package_files", "selfmon-lua")
-    out = pathlib.Path(temporary().name) / "out"
-    good("cpack", "--config", str(BUILD / "CPackConfig.cmake"), "-B", str(out))
-    (deb,) = out.glob("*.deb")
-    return deb
-
-
-@functools.cache
-def extracted():
-    into = pathlib.Path(temporary().name) / "root"
-    good("dpkg-deb", "-x", str(package()), str(into))
-    return into
 
 
 def field(name):
@@ -171,17 +133,10 @@ def test_configuration_as_it_is():
             assert word in config, f"{word}\n{text}\n{done.stdout}{done.stderr}"
 
 
-INSTALL = r'''
-set -eu
-mount -t tmpfs none "$1"; mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-cp "$2" "$1/root/root/selfmon.deb"
-cat >"$1/root/root/check"
-cd "$1/root"
+INSTALL = """
 mount -t proc proc proc; mount --rbind /dev dev; mount -t tmpfs none run; mount -t tmpfs none tmp
-rm -f var/lib/man-db/auto-update
 exec chroot . /bin/sh /root/check
-'''
+"""
 
 CHECK = r'''
 set -eux
@@ -191,7 +146,7 @@ conf=/etc/selfmon-lua/selfmon.conf.lua
 as() { setpriv --reuid selfmon --regid selfmon --clear-groups "$@"; }
 
 : install
-dpkg -i /root/selfmon.deb
+dpkg -i /root/selfmon-lua_*.deb
 [ "$(stat -c '%U:%G %a' /var/lib/selfmon)" = 'selfmon:selfmon 700' ]
 as selfmon-lua run --once -c $conf
 [ "$(stat -c '%U %a' /var/lib/selfmon/selfmon.db)" = 'selfmon 600' ]
@@ -205,7 +160,7 @@ systemctl is-enabled selfmon-lua.service
 echo '-- mine' >>$conf
 rm /etc/selfmon-lua/inspections/host/load.lua
 echo 'monitor{ title = "Mine" } function run() end' >/etc/selfmon-lua/inspections/mine.lua
-dpkg -i --force-confdef --force-confold /root/selfmon.deb
+dpkg -i --force-confdef --force-confold /root/selfmon-lua_*.deb
 grep -q '^-- mine' $conf
 [ ! -e /etc/selfmon-lua/inspections/host/load.lua ]
 selfmon-lua runs -c $conf | grep -q host/disk.run
@@ -215,7 +170,7 @@ dpkg -r selfmon-lua
 [ -e $conf ]; [ -e /var/lib/selfmon/selfmon.db ]; [ ! -e /usr/bin/selfmon-lua ]
 
 : and a new installation finds them
-dpkg -i /root/selfmon.deb
+dpkg -i /root/selfmon-lua_*.deb
 selfmon-lua runs -c $conf | grep -q host/disk.run
 
 : purge leaves only what others put there
@@ -229,17 +184,7 @@ echo all is well
 
 def test_install():
     """it installs, keeps changes in an upgrade, keeps state when removed, and is gone when purged"""
-    if os.geteuid() != 0:
-        raise Skip("needs root")
-    deb = package()
-    with tempfile.TemporaryDirectory() as there:
-        probe = sh("unshare", "-m", "--propagation", "private", "sh", "-ec",
-                   'mount -t tmpfs none "$0"; mkdir "$0/u" "$0/w" "$0/r"\n'
-                   'mount -t overlay overlay -o "lowerdir=/,upperdir=$0/u,workdir=$0/w" "$0/r"', there)
-        if probe.returncode != 0:
-            raise Skip("no overlay mounts here")
-        done = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c", INSTALL, "sh", there,
-                               str(deb)], input=CHECK, capture_output=True, text=True, timeout=300)
+    done = overlay(INSTALL, CHECK, [package()])
     assert done.returncode == 0 and done.stdout.endswith("all is well\n"), done.stdout + done.stderr
     assert not pathlib.Path("/etc/selfmon-lua").exists() or sh("dpkg", "-s", "selfmon-lua").returncode == 0
 
