@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 enum { BUSY_MS = 100, LAST_LINES_MS = 1000 };
 
@@ -321,6 +322,8 @@ int sm_cmd_run(const sm_args *given) {
         args.flags.path = args.rest[0];
     /* `--dry-run` alone reads well enough to mean `--once --dry-run`. */
     args.once = args.once || args.dry;
+    /* Keys and secrets are in its memory and environment: no core, no look through /proc. */
+    prctl(PR_SET_DUMPABLE, 0);
     sm_notify *notify = args.once ? NULL : sm_notify_new(); /* before there are children */
     int code = check_args(&args);
     if (code == SM_EXIT_OK)

@@ -70,6 +70,8 @@ def test_seen_from_outside():
                 assert len(open_now) <= 9, open_now
                 assert not any("selfmon.db" in o or "inspections" in o for o in open_now), open_now
         assert "warning" not in d.out + d.err, d.out + d.err
+        # Nobody of the same user looks into the daemon: what is not dumpable belongs to root.
+        assert os.stat(f"/proc/{d.pid}/environ").st_uid == 0
         assert d.stop() == 0
 
 
@@ -125,6 +127,73 @@ def test_no_worker_outlives_its_daemon():
             except OSError:
                 return True
         wait_for(lambda: all(gone(pid) for pid in pids), "the workers are gone", 20)
+
+
+class MemoryGroup:
+    """A cgroup with so much memory; None of it where this machine does not let us make one."""
+
+    def __init__(self, limit):
+        self.dir = None
+        for base, bound in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+            path = pathlib.Path(base) / f"selfmon-test-{os.getpid()}"
+            try:
+                path.mkdir()
+                (path / bound).write_text(str(limit))
+                (path / "cgroup.procs").write_text(str(os.getpid()))
+                (path.parent / "cgroup.procs").write_text(str(os.getpid()))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+                continue
+            self.dir, self.home = path, pathlib.Path(base)
+            return
+
+    def __enter__(self):
+        (self.dir / "cgroup.procs").write_text(str(os.getpid()))
+        return self
+
+    def __exit__(self, *_):
+        (self.home / "cgroup.procs").write_text(str(os.getpid()))
+
+    def remove(self):
+        def empty():
+            try:
+                self.dir.rmdir()
+            except OSError:
+                return False
+            return True
+        if self.dir:
+            wait_for(empty, "the cgroup is empty")
+
+
+def test_memory_runs_out():
+    """when memory runs out the kernel ends the worker that took it, not the daemon; its script is `crashed`"""
+    group = MemoryGroup(400 << 20)
+    if not group.dir:
+        print("# not tried: no cgroup can be made here")
+        return
+    try:
+        with project() as p:
+            p.write("selfmon.conf.lua", 'return { workers = 2, limits = { memory = "8GiB" } }')
+            p.script("hog.lua", simple("""  local t = {}
+  for i = 1, 1e6 do t[i] = ("x"):rep(1 << 20) .. i end"""))
+            p.script("tick.lua", simple(schedule="@every 1s"))
+            with group:
+                d = p.daemon()
+
+            def outcome():
+                done = p.run("runs", "--id", "hog.run", "--json")
+                return [r["outcome"] for r in done.json()] if done.code == 0 else []
+            wait_for(lambda: "crashed" in outcome(), "the hog has crashed", 60)
+            ticks = len(p.runs("--id", "tick.run"))
+            wait_for(lambda: len(p.runs("--id", "tick.run")) > ticks + 1, "the other one goes on", 30)
+            assert {r["outcome"] for r in p.runs("--id", "tick.run") if r["outcome"]} <= {"ok", "crashed"}
+            assert d.process.poll() is None
+            score = int(pathlib.Path(f"/proc/{d.pid}/oom_score_adj").read_text())
+            assert score < 1000, "the daemon is not the first to go"
+            assert d.stop() == 0, d.err
+    finally:
+        group.remove()
 
 
 # ---- PEM files ----
