@@ -40,6 +40,13 @@ static void did_not_return(void *ctx, sm_inspection *inspection) {
         sm_conduct_stuck(a->conduct, inspection, sm_wall_ns());
 }
 
+/* From here on the process can say how it is. */
+static sm_rc watch_store(sm_app *a, sm_err *err) {
+    const sm_app_listener *l = &a->o.listener;
+    a->storewatch = sm_storewatch_new(&a->loop, a->store);
+    return l->serving ? l->serving(l->ctx, a, &a->loop, err) : SM_OK;
+}
+
 static sm_rc open_store(sm_app *a, sm_err *err) {
     const sm_config *c = a->o.config;
     const char *what = a->o.mode == SM_APP_DAEMON ? "run" : "run --once";
@@ -57,14 +64,14 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
         return rc;
     if (a->o.notify)
         sm_notify_watch(a->o.notify, a->store);
+    if (a->o.mode == SM_APP_DAEMON && watch_store(a, err) != SM_OK)
+        return err->code;
     if (sm_http_new(&a->loop, &a->http, err) != SM_OK)
         return err->code;
     if (sm_accounts_open(&a->loop, a->http, a->store, c, &a->accounts, err) != SM_OK)
         return err->code;
     a->desks = sm_desks_new(&a->loop, a->store, a->accounts, c->config_max_age);
     a->conduct = sm_conduct_new(a->store);
-    if (a->o.mode == SM_APP_DAEMON)
-        a->storewatch = sm_storewatch_new(&a->loop, a->store);
     a->loading = 3;
     sm_store_call(a->store, SM_OP_RUNS_RECOVER,
                   json_pack("{s:I, s:s}", "at_ns", (json_int_t)sm_wall_ns(), "reason",
@@ -80,10 +87,6 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
     bool keeps = a->o.mode == SM_APP_DAEMON || a->o.mode == SM_APP_ONCE;
     const sm_secret *assoc = NULL;
     if (keeps && open_store(a, err) != SM_OK)
-        return err->code;
-    const sm_app_listener *listener = &a->o.listener;
-    if (a->storewatch && listener->serving &&
-        listener->serving(listener->ctx, a, &a->loop, err) != SM_OK)
         return err->code;
     bool generated = c->assoc == NULL;
     sm_err missing = SM_ERR_INIT;
