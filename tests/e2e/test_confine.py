@@ -129,6 +129,20 @@ def test_no_worker_outlives_its_daemon():
         wait_for(lambda: all(gone(pid) for pid in pids), "the workers are gone", 20)
 
 
+def test_a_worker_of_nobody():
+    """a worker whose maker is not its parent any more ends at once, before it says hello"""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            # Between us, who made the pair, and the worker stands a shell: as if we were gone.
+            shell = subprocess.Popen(["/bin/sh", "-c", '"$0" --worker; echo code $?', BINARY], stdout=subprocess.PIPE,
+                                     preexec_fn=lambda: os.dup2(theirs.fileno(), 3), pass_fds=(3,))
+        out = shell.communicate(timeout=60)[0]
+        assert out == b"code 1\n", out
+        ours.settimeout(10)
+        assert ours.recv(100) == b"", "it said hello"
+
+
 class MemoryGroup:
     """A cgroup with so much memory; None of it where this machine does not let us make one."""
 

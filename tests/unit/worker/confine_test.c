@@ -198,8 +198,8 @@ static void system_refused(int out) {
     REFUSED(out, EPERM, syscall(SYS_kexec_load, 0, 0, NULL, 0));
     REFUSED(out, EPERM, syscall(SYS_finit_module, -1, "", 0));
     REFUSED(out, EPERM, syscall(SYS_init_module, NULL, 0, ""));
-    REFUSED(out, EPERM, setuid(0));
-    REFUSED(out, EPERM, setresgid(0, 0, 0));
+    REFUSED(out, EPERM, syscall(SYS_setuid, 0));
+    REFUSED(out, EPERM, syscall(SYS_setresgid, 0, 0, 0));
     REFUSED(out, EPERM, prctl(PR_SET_DUMPABLE, 1));
     REFUSED(out, EPERM, prctl(PR_SET_PDEATHSIG, 0));
     REFUSED(out, EPERM, syscall(SYS_personality, 0x0400000));
