@@ -55,6 +55,7 @@ static void close_all(sm_app *a) {
     sm_app_upkeep_close(a);
     sm_notify_close(a->o.notify);
     sm_app_hush_close(a);
+    sm_failures_close(a->failures);
     sm_app_close_handle((uv_handle_t *)&a->wake);
     sm_app_close_handle((uv_handle_t *)&a->settle);
 }
@@ -144,6 +145,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_catalog_free(a->catalog);
     sm_scheduler_free(a->scheduler);
     sm_runner_free(a->runner);
+    sm_failures_free(a->failures);
     sm_conduct_free(a->conduct);
     sm_intake_free(a->intake);
     sm_windows_free(a->windows);

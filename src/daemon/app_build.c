@@ -118,6 +118,17 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
     if (sm_dispatcher_new(&dispatcher, &a->dispatcher, err) != SM_OK)
         return err->code;
     sm_intake_bind(a->intake, a->dispatcher);
+    if (a->o.mode == SM_APP_DAEMON) {
+        sm_failures_options failures = {.loop = &a->loop,
+                                        .store = a->store,
+                                        .desks = a->desks,
+                                        .enabled = c->report_failures,
+                                        .stored = events_stored,
+                                        .ctx = a};
+        a->failures = sm_failures_new(&failures);
+        a->loading++;
+        sm_failures_load(a->failures, one_loaded, a);
+    }
     sm_runner_options runner = {.config = c,
                                 .dispatcher = a->dispatcher,
                                 .intake = a->intake,

@@ -9,6 +9,7 @@
 #include "daemon/control.h"
 #include "daemon/desks.h"
 #include "daemon/dispatcher.h"
+#include "daemon/failures.h"
 #include "daemon/intake.h"
 #include "daemon/storewatch.h"
 #include "daemon/runner.h"
@@ -30,6 +31,7 @@ struct sm_app {
     sm_intake *intake;
     sm_windows *windows; /* maintenance */
     sm_conduct *conduct;
+    sm_failures *failures; /* a daemon */
     sm_runner *runner;
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */

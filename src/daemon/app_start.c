@@ -80,7 +80,9 @@ static void start_once(sm_app *a) {
 static void learn(sm_app *a) {
     size_t n, errors;
     sm_inspection *const *list = sm_catalog_list(a->catalog, &n);
-    (void)sm_catalog_errors(a->catalog, &errors);
+    const sm_load_error *error = sm_catalog_errors(a->catalog, &errors);
+    if (a->failures)
+        sm_failures_update(a->failures, list, n, error, errors);
     if (a->conduct)
         sm_conduct_update(a->conduct, list, n, errors == 0);
     sm_err err = SM_ERR_INIT;

@@ -15,6 +15,9 @@ void sm_app_run_ended(void *app, const json_t *report, bool repeat) {
         sm_vitals_repeat(a->vitals);
     else
         sm_vitals_run(a->vitals, report);
+    const sm_inspection *p = sm_catalog_find(a->catalog, sm_json_str(report, "id", ""));
+    if (!repeat && a->failures && p)
+        sm_failures_run(a->failures, p, report);
 }
 
 void sm_app_reloaded(sm_app *a) {

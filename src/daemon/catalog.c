@@ -113,6 +113,10 @@ static void on_loaded(void *ctx, const json_t *head, const char *log, size_t log
             sm_catalog_unlearn(f);
         else if (f)
             sm_catalog_accept(c, f, head, log, log_n);
+        if (f && sm_json_bool(head, "unable", false)) {
+            sm_source_unref(f->tried); /* the next scan tries again */
+            f->tried = NULL;
+        }
         next_phase(c);
     }
     life_unref(l->life);

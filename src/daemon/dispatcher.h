@@ -35,6 +35,9 @@ typedef struct sm_dispatcher_options {
     void *stuck_ctx;
 } sm_dispatcher_options;
 
+/* How the sentence begins for what ends because the system gives no worker process. */
+#define SM_NO_WORKER "no worker process can be started"
+
 enum { SM_QUEUE_MAX = 20000 }; /* runs that may wait; one beyond it ends as `skipped` */
 
 /* Why a worker was killed by us. */

@@ -89,6 +89,8 @@ static void committed(void *ctx, sm_rc rc, const sm_err *err, const json_t *resu
     announced *a = job->run;
     if (rc == SM_OK)
         note_accepted(a, job->events);
+    else
+        a->seen.refused = true;
     sm_dispatcher_answer(job->intake->dispatcher, a->run_id, job->seq,
                          rc == SM_OK ? job->ids : NULL, rc == SM_OK ? NULL : err->msg);
     a->under_way--;

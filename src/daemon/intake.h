@@ -13,6 +13,7 @@ typedef struct sm_intake sm_intake;
 
 typedef struct sm_intake_run { /* what intake knows of a run */
     int events;                /* accepted (durable, or kept in a dry run) */
+    bool refused;              /* the store did not take one of its reports */
     const char *worst;         /* status of the worst event, NULL when none */
     char headline[160];        /* its title */
     json_t *kept;              /* dry run: the events, with event_id; borrowed */

@@ -154,6 +154,8 @@ void sm_job_end_now(sm_job *j, const char *outcome, const char *error, int signa
         json_t *head = json_object();
         json_object_set_new(head, "error",
                             sm_json_text(error ? error : outcome, strlen(error ? error : outcome)));
+        if (error && strncmp(error, SM_NO_WORKER, strlen(SM_NO_WORKER)) == 0)
+            json_object_set_new(head, "unable", json_true());
         if (strcmp(outcome, "cancelled") == 0)
             json_object_set_new(head, "stopping", json_true());
         sm_job_finish_load(j, head, "", 0);

@@ -141,7 +141,7 @@ void sm_pool_failed(sm_dispatcher *d, const char *how) {
     if (d->start_fails < SM_START_FAILS)
         return;
     char text[SM_ERR_MAX];
-    snprintf(text, sizeof text, "no worker process can be started: %s", how);
+    snprintf(text, sizeof text, SM_NO_WORKER ": %s", how);
     bool served = false;
     for (const sm_worker *w = d->workers; w; w = w->next)
         served = served || (w->state == SM_WORKER_READY && w->kind == SM_WORKER_SHARED);

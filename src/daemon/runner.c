@@ -44,6 +44,8 @@ typedef struct job {
     int worker_pid;
     bool repeat; /* this attempt is to be followed by another, alone */
     bool held;   /* the penalty lane kept it from starting */
+    bool shared; /* its worker had other runs, too */
+    bool unable; /* the system gave it no worker */
     json_t *report;
 } job;
 
@@ -158,6 +160,12 @@ static void record(job *j, const sm_intake_run *seen) {
         j->slot == SM_NO_SLOT ? json_null() : json_integer(j->slot), "attempt", j->attempt);
     if (j->held)
         json_object_set_new(j->report, "held", json_true());
+    if (j->unable || seen->refused)
+        json_object_set_new(j->report, "blameless", json_true());
+    if (j->shared)
+        json_object_set_new(j->report, "shared", json_true());
+    if (j->override)
+        json_object_set_new(j->report, "override", json_true());
     if (!r->o.store) {
         json_object_set(j->report, "reported", seen->kept);
         recorded(j, SM_OK, NULL, NULL);
@@ -215,6 +223,8 @@ static void ended(void *ctx, const sm_run_end *end) {
     j->cpu = end->cpu;
     j->peak = end->peak;
     j->worker_pid = end->worker_pid;
+    j->shared = !end->alone;
+    j->unable = end->error && strncmp(end->error, SM_NO_WORKER, strlen(SM_NO_WORKER)) == 0;
     replace(&j->outcome, end->outcome);
     replace(&j->error, end->error);
     replace(&j->traceback, end->traceback);

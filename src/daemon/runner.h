@@ -35,6 +35,8 @@ typedef struct sm_runner_options {
 
 /* done gets, once, an object (borrowed):
  * {id, run, trigger, outcome, events, seconds, cpu, error|null, traceback|null, worst|null,
+ * blameless? (true: what went wrong is not the inspection's fault: the store refused a report, no
+ * worker could be started), shared? (true: other runs were in its worker), override? (true: -p),
  * headline|null, log (array of {t, level, text}), slot|null, attempt, reported:[events]} ;
  * `reported` only in a dry run; `held: true` when the penalty lane kept a due run from starting. */
 typedef void (*sm_runner_done)(void *ctx, const json_t *report);

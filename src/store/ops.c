@@ -7,6 +7,8 @@
 /* op, name, function, writes, slow */
 static const sm_op ops[] = {
     {SM_OP_EVENTS_ACCEPT, "events_accept", sm_op_events_accept, true, false},
+    {SM_OP_FAILURE, "failure", sm_op_failure, true, false},
+    {SM_OP_FAILURE_MOVE, "failure_move", sm_op_failure_move, true, false},
     {SM_OP_OUTBOX_CLAIM, "outbox_claim", sm_op_outbox_claim, true, false},
     {SM_OP_OUTBOX_DONE, "outbox_done", sm_op_outbox_done, true, false},
     {SM_OP_OUTBOX_RETRY, "outbox_retry", sm_op_outbox_retry, true, false},

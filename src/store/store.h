@@ -24,6 +24,8 @@ typedef struct sm_store_options {
     void *ctx;
 } sm_store_options;
 
+#define SM_FAILURE_PREFIX "failure:"
+
 /* Operations: arguments -> result. Times: *_ns wall nanoseconds, *_ms wall milliseconds, slot in
  * Unix seconds. "id" is a function id. Absent result = null. */
 typedef enum sm_store_op {
@@ -37,6 +39,14 @@ typedef enum sm_store_op {
      * dimension) that is not `ok` opens a fault with its event_id and at_ns, which the next ones
      * continue and an `ok` ends; a checker other than the fault's begins anew. */
     SM_OP_EVENTS_ACCEPT,
+    /* An inspection does not run, or does again, in one respect. {id, kind("run", "load"),
+     * what(text)|null: it is fine, about(object: kept with the first fault), report(ACCEPT's
+     * arguments)} -> {accepted, row|null}. report is accepted when this is the inspection's first
+     * fault, or the end of its last; so it must fit to `what`. Rows: KV_LIST of SM_FAILURE_PREFIX,
+     * about's members and those of the kinds that are open. */
+    SM_OP_FAILURE,
+    /* {from, to, dimension(of its event)} -> null: the inspection has another id now */
+    SM_OP_FAILURE_MOVE,
     /* {now_ms, account|null, limit, bytes} -> [{event_id, attempt, payload:{all of ACCEPT's fields,
      * one event}}]; payload is {run,id,ref_key,account,node,checker,title,attempt,
      * exec_mode|null,event:{event_id,at_ns,title,message,status,dimension_tags,dimension,

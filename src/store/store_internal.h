@@ -151,6 +151,8 @@ const sm_op *sm_op_find(sm_store_op op); /* NULL: no such operation */
 
 /* ---- op_*.c: called through the table only. */
 sm_rc sm_op_events_accept(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_failure(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_failure_move(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_claim(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_done(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_retry(sm_core *c, const json_t *args, json_t **result, sm_err *err);
