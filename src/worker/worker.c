@@ -62,6 +62,17 @@ static bool has_parent(void) {
     return peer.pid == getppid();
 }
 
+/* sm_confine_worker bounds it: each of glibc's arenas reserves 64 MiB, and each of libcurl's
+ * threads that look up a name 8 MiB if it had the usual stack. */
+static void save_address_space(void) {
+    pthread_attr_t attr;
+    mallopt(M_ARENA_MAX, ARENAS);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, RUN_STACK);
+    pthread_setattr_default_np(&attr);
+    pthread_attr_destroy(&attr);
+}
+
 /* Nothing to inherit, nothing to leave behind, no life without the daemon. False: it is gone. */
 static bool settle(sm_worker *w, int argc, char **argv) {
     sigset_t none;
@@ -77,8 +88,7 @@ static bool settle(sm_worker *w, int argc, char **argv) {
     fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC);
     int flags = fcntl(SOCKET_FD, F_GETFL);
     fcntl(SOCKET_FD, F_SETFL, flags & ~O_NONBLOCK);
-    /* Of glibc's arenas each reserves 64 MiB of the address space that sm_confine_worker bounds. */
-    mallopt(M_ARENA_MAX, ARENAS);
+    save_address_space();
     /* The signal comes when the thread that made us ends: the daemon's loop, which lives as long as
      * the daemon. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
