@@ -31,7 +31,7 @@ static void stuck(sm_worker *w, sm_job *j) {
     char text[SM_ERR_MAX], why[sizeof w->plan];
     char ghost[40];
     const char *name = j->is_load ? j->source->file : j->inspection->id;
-    snprintf(why, sizeof why, "%s did not return from a call", name);
+    snprintf(why, sizeof why, "%.150s did not return from a call", name);
     sm_log(SM_LOG_WARN, "worker %d: %s; it gets no new work", (int)w->pid, why);
     d->counts.stuck += !j->is_load;
     if (j->is_load)
@@ -41,6 +41,7 @@ static void stuck(sm_worker *w, sm_job *j) {
     sm_ghost *g = sm_calloc(1, sizeof *g);
     g->inspection = j->is_load || j->cancelled ? NULL : sm_inspection_ref(j->inspection);
     g->since_ns = sm_mono_ns();
+    g->name = sm_strdup(name);
     g->ping = sm_pulse_ping(w);
     sm_ghost_free(sm_map_put(&w->ghosts, ghost, g));
     if (w->state == SM_WORKER_READY) {
@@ -65,6 +66,14 @@ static void stuck(sm_worker *w, sm_job *j) {
     sm_placing_freed(w);
 }
 
+/* Names one that has not come back until now; the one that was named first may have. */
+static void blame(sm_worker *w) {
+    size_t pos = 0;
+    const sm_ghost *g = sm_map_next(&w->ghosts, &pos, NULL);
+    if (w->plan_kind == SM_KILL_STUCK && g)
+        snprintf(w->plan, sizeof w->plan, "%.150s did not return from a call", g->name);
+}
+
 /* Ends one job or worker whose time is over; false when there is none. *next: the next instant. */
 static bool one_due(sm_dispatcher *d, int64_t now, int64_t *next) {
     *next = INT64_MAX;
@@ -74,6 +83,7 @@ static bool one_due(sm_dispatcher *d, int64_t now, int64_t *next) {
     }
     for (sm_worker *w = d->workers; w; w = w->next) {
         if (w->kill_ns <= now) {
+            blame(w);
             sm_pool_kill(w, w->plan_kind, w->plan);
             return true;
         }

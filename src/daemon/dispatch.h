@@ -15,6 +15,7 @@
 enum {
     SM_SLACK_MS = 200,    /* a worker ends a run itself; this is how long its word is awaited */
     SM_DRAIN_MS = 5000,   /* what the others in a worker with a stuck run get */
+    SM_BIRTHS_MAX = 4,    /* workers for single jobs that start at once */
     SM_LATE_MS = 1000,    /* what a worker with nothing but a stuck run gets to prove otherwise */
     SM_PULSE_MS = 3000,   /* between two pings of a worker */
     SM_SILENT_PULSES = 5, /* that go by without an answer: it counts as poisoned */
@@ -51,7 +52,8 @@ typedef struct sm_loan sm_loan;
 
 /* Something that was ended without its worker, which may still speak of it. */
 typedef struct sm_ghost {
-    sm_inspection *inspection; /* referenced; NULL: a load */
+    sm_inspection *inspection; /* referenced; NULL: a load, or cancelled */
+    char *name;                /* who did not return */
     int64_t ping;              /* an answer to this ping came from a worker that is well */
     int64_t since_ns;
 } sm_ghost;

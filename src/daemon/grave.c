@@ -16,6 +16,8 @@
 void sm_ghost_free(sm_ghost *g) {
     if (g && g->inspection)
         sm_inspection_unref(g->inspection);
+    if (g)
+        free(g->name);
     free(g);
 }
 

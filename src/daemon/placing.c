@@ -133,7 +133,10 @@ static void place_alone(sm_dispatcher *d) {
     int n = sm_pool_count(d, SM_WORKER_ALONE, &starting);
     if (most > d->opt.max_running)
         most = d->opt.max_running;
-    while (starting < d->waiting_alone.n && n < most && sm_pool_may_spawn(d)) {
+    /* When a shared worker dies, all its runs come here at once: not all together, so that its
+     * replacement is not the last to start. */
+    while (starting < d->waiting_alone.n && starting < SM_BIRTHS_MAX && n < most &&
+           sm_pool_may_spawn(d)) {
         if (sm_pool_spawn(d, SM_WORKER_ALONE) != SM_OK)
             return;
         starting++;
