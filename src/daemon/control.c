@@ -152,8 +152,9 @@ static void stored(void *ctx, sm_rc rc, const sm_err *err, const json_t *result)
     if (rc != SM_OK)
         sm_control_reply(ctx, sm_control_error(rc, err->msg));
     else
-        sm_control_reply(ctx, json_pack("{s:b, s:o}", "ok", 1, "result",
-                                        result ? json_deep_copy(result) : json_null()));
+        sm_control_reply(
+            ctx, json_pack("{s:b, s:o}", "ok", 1, "result",
+                           result ? json_incref((json_t *)(uintptr_t)result) : json_null()));
 }
 
 static void answer(sm_control_peer *p, const json_t *request) {

@@ -94,7 +94,7 @@ static void list_registry(void *ctx, sm_rc rc, const sm_err *err, const json_t *
         listing_end(l, sm_control_error(rc, err->msg));
         return;
     }
-    l->registry = json_deep_copy(rows);
+    l->registry = json_incref((json_t *)(uintptr_t)rows); /* the answer is nobody else's any more */
     sm_store_call(l->store, SM_OP_QUERY_LAST, NULL, list_last, l);
 }
 

@@ -67,7 +67,7 @@ json_t *sm_view_list(const sm_catalog *catalog, const json_t *nodes, const json_
         const json_t *row = sm_map_get(&rows, key);
         const char *node = sm_json_str(nodes, p->account, sm_json_str(row, "node", ""));
         free(key);
-        const json_t *end = json_object_get(last, p->id);
+        json_t *end = json_object_get(last, p->id);
         json_t *schedule = json_object_get(p->spec, "schedule");
         json_t *tags = json_object_get(p->spec, "tags");
         json_t *zone = json_object_get(p->spec, "timezone");
@@ -76,7 +76,7 @@ json_t *sm_view_list(const sm_catalog *catalog, const json_t *nodes, const json_
         json_object_set(item, "title", json_object_get(p->spec, "title"));
         json_object_set_new(item, "file", json_string(p->source->file));
         json_object_set_new(item, "function", json_string(p->fn));
-        json_object_set_new(item, "schedule", schedule ? json_deep_copy(schedule) : json_array());
+        json_object_set_new(item, "schedule", schedule ? json_incref(schedule) : json_array());
         json_object_set_new(item, "timezone",
                             json_is_string(zone) ? json_incref(zone) : json_string("UTC"));
         json_object_set_new(item, "next", next_of(p));
@@ -88,8 +88,8 @@ json_t *sm_view_list(const sm_catalog *catalog, const json_t *nodes, const json_
         json_object_set_new(item, "ref_key", json_string(p->ref_key));
         json_object_set_new(item, "account", json_string(p->account));
         json_object_set_new(item, "node", json_string(node));
-        json_object_set_new(item, "tags", tags ? json_deep_copy(tags) : json_array());
-        json_object_set_new(item, "last", end ? json_deep_copy(end) : json_null());
+        json_object_set_new(item, "tags", tags ? json_incref(tags) : json_array());
+        json_object_set_new(item, "last", end ? json_incref(end) : json_null());
         json_object_set_new(item, "stale",
                             json_boolean(is_stale(errors, n_errors, p->source->file)));
         json_array_append_new(out, item);
