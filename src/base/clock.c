@@ -36,7 +36,12 @@ static int64_t system_mono(void *ctx) {
     return sm_mono_ns();
 }
 
+static int64_t system_boot(void *ctx) {
+    (void)ctx;
+    return clock_read(CLOCK_BOOTTIME);
+}
+
 const sm_clock *sm_clock_system(void) {
-    static const sm_clock clock = {system_wall, system_mono, NULL};
+    static const sm_clock clock = {system_wall, system_mono, system_boot, NULL};
     return &clock;
 }

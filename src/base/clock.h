@@ -6,6 +6,7 @@
 typedef struct sm_clock {
     int64_t (*wall_ns)(void *ctx); /* CLOCK_REALTIME */
     int64_t (*mono_ns)(void *ctx); /* CLOCK_MONOTONIC */
+    int64_t (*boot_ns)(void *ctx); /* CLOCK_BOOTTIME: monotonic, and goes on in suspend */
     void *ctx;
 } sm_clock;
 

@@ -155,6 +155,25 @@ static void print_log(const json_t *row) {
     }
 }
 
+/* "2026-…Z  missed   id   7 slots until …Z (no process was there)" */
+static void print_gap(const json_t *row, bool color, int width) {
+    const char *outcome = sm_json_str(row, "outcome", ""), *reason = sm_json_str(row, "reason", "");
+    int64_t n = sm_json_int(row, "count", 1);
+    printf("%.19sZ  %s%-12s%s  ", sm_json_str(row, "from", ""), sm_cli_paint(color, outcome),
+           outcome, sm_cli_plain(color));
+    cell(sm_json_str(row, "id", ""), width + 2);
+    printf("%s%lld slot%s", sm_json_bool(row, "estimated", false) ? "about " : "", (long long)n,
+           n == 1 ? "" : "s");
+    if (n > 1)
+        printf(" until %.19sZ", sm_json_str(row, "to", ""));
+    if (*reason) {
+        printf("  (");
+        cell(reason, 0);
+        printf(")");
+    }
+    putchar('\n');
+}
+
 int sm_cmd_runs(const sm_args *a) {
     json_t *rows = NULL, *row;
     size_t i;
@@ -162,12 +181,19 @@ int sm_cmd_runs(const sm_args *a) {
     bool color = sm_cli_color(a, stdout);
     if (code != SM_EXIT_OK)
         return code;
-    if (a->log)
+    bool gaps =
+        a->gaps ||
+        (a->status && (strcmp(a->status, "missed") == 0 || strcmp(a->status, "skipped") == 0));
+    if (a->log && !gaps)
         unpack_logs(rows);
     if (a->json)
         sm_cli_json(rows);
     int width = widest(rows, "id", 10);
     json_array_foreach(a->json ? NULL : rows, i, row) {
+        if (gaps) {
+            print_gap(row, color, width);
+            continue;
+        }
         const char *outcome = sm_json_str(row, "outcome", "");
         if (!*outcome)
             outcome = "running";
@@ -186,7 +212,7 @@ int sm_cmd_runs(const sm_args *a) {
         print_log(row);
     }
     if (!a->json && json_array_size(rows) == 0)
-        fprintf(stderr, "no runs\n");
+        fprintf(stderr, gaps ? "no gaps\n" : "no runs\n");
     json_decref(rows);
     return SM_EXIT_OK;
 }

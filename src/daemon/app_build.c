@@ -146,6 +146,7 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
                                         sm_app_reported, a, err);
         if (!a->scheduler)
             return err->code;
+        sm_scheduler_watch(a->scheduler, sm_app_slots_passed, a);
         a->loading++;
         sm_scheduler_load(a->scheduler, one_loaded, a);
     }

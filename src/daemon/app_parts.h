@@ -78,6 +78,7 @@ void sm_app_upkeep_close(sm_app *a);
 
 /* app_vitals.c */
 void sm_app_run_ended(void *app, const json_t *report, bool repeat); /* runner.h */
+void sm_app_slots_passed(void *app, const char *outcome, int64_t n); /* scheduler.h */
 /* A scan changed something. */
 void sm_app_reloaded(sm_app *a);
 /* app_hush.c: events that are held back. */

@@ -20,6 +20,11 @@ void sm_app_run_ended(void *app, const json_t *report, bool repeat) {
         sm_failures_run(a->failures, p, report);
 }
 
+void sm_app_slots_passed(void *app, const char *outcome, int64_t n) {
+    sm_app *a = app;
+    sm_vitals_slots(a->vitals, outcome, n);
+}
+
 void sm_app_reloaded(sm_app *a) {
     size_t n;
     const sm_load_error *errors = sm_catalog_errors(a->catalog, &n);

@@ -73,6 +73,7 @@ struct sm_job {
     bool stuck;          /* its worker did not end it in time */
     bool foreign;        /* its worker was killed from outside */
     int attempt;         /* of a load: 2 = repeated alone */
+    int64_t queued_ns;   /* monotonic, when ordered */
     int64_t started_ns;  /* monotonic, when dispatched */
     int64_t deadline_ns; /* monotonic; SM_SLACK_MS later it counts as stuck */
     double limit_s;      /* what the sentence names */

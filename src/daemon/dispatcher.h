@@ -69,6 +69,7 @@ typedef struct sm_run_end {
     const char *outcome;           /* ok failed timeout limit cancelled lost skipped */
     const char *error, *traceback; /* NULL when none */
     double seconds, cpu;
+    double queued; /* seconds until it was handed to a worker, < 0 when it never was */
     int64_t peak;
     int events;
     bool reported;

@@ -95,6 +95,7 @@ sm_job *sm_job_of_run(sm_dispatcher *d, const sm_run_order *order) {
     j->secrets = order->secrets;
     j->done = order->done;
     j->done_ctx = order->done_ctx;
+    j->queued_ns = sm_mono_ns();
     sm_map_put(&d->runs, j->run_id, j);
     return j;
 }
@@ -122,6 +123,7 @@ void sm_job_finish(sm_job *j, const sm_run_end *end) {
     mine.foreign = j->foreign;
     mine.alone = w ? w->kind != SM_WORKER_SHARED : j->alone;
     mine.worker_pid = w ? (int)w->pid : 0;
+    mine.queued = j->started_ns ? (double)(j->started_ns - j->queued_ns) / (double)SM_NS_PER_S : -1;
     leave_worker(j);
     detach(j);
     if (sm_map_get(&j->d->runs, j->run_id) == j)

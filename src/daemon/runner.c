@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LATE_S 1.0
+
 struct sm_runner {
     sm_runner_options o;
     char *node;
@@ -26,6 +28,9 @@ typedef struct job {
     sm_inspection *inspection;
     int64_t slot;
     const char *trigger;
+    int64_t due_ns;   /* 0: none */
+    int64_t order_ns; /* wall time when the dispatcher got it */
+    double lateness;  /* of the first attempt; < 0: not known */
     bool late;
     bool ask;
     json_t *override;
@@ -95,6 +100,10 @@ json_t *sm_runner_log_json(const char *log, size_t n) {
     return lines;
 }
 
+static json_t *lateness_of(const job *j) {
+    return j->lateness < 0 ? json_null() : json_real(j->lateness);
+}
+
 static json_t *text_or_null(const char *s) {
     return s ? sm_json_text(s, strlen(s)) : json_null();
 }
@@ -152,12 +161,13 @@ static void record(job *j, const sm_intake_run *seen) {
     }
     sm_buf_adds(&text, j->log ? j->log : "");
     j->report = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "id",
+        "{s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "id",
         j->inspection->id, "run", j->run_id, "trigger", j->trigger, "outcome", j->outcome, "events",
         seen->events, "seconds", j->seconds, "cpu", j->cpu, "error", text_or_null(j->error),
         "traceback", text_or_null(j->traceback), "worst", text_or_null(seen->worst), "headline",
         text_or_null(seen->worst ? seen->headline : NULL), "log", log, "slot",
-        j->slot == SM_NO_SLOT ? json_null() : json_integer(j->slot), "attempt", j->attempt);
+        j->slot == SM_NO_SLOT ? json_null() : json_integer(j->slot), "attempt", j->attempt,
+        "lateness", lateness_of(j));
     if (j->held)
         json_object_set_new(j->report, "held", json_true());
     if (j->unable || seen->refused)
@@ -172,7 +182,7 @@ static void record(job *j, const sm_intake_run *seen) {
     } else {
         json_t *args = json_pack(
             "{s:s, s:s, s:o, s:s, s:i, s:s, s:o, s:o, s:I, s:f, s:f, s:I, s:i, s:b, s:o, s:b, s:s,"
-            " s:s, s:i, s:s, s:o}",
+            " s:s, s:i, s:s, s:o, s:o}",
             "run", j->run_id, "id", j->inspection->id, "slot",
             j->slot == SM_NO_SLOT ? json_null() : json_integer(j->slot), "trigger", j->trigger,
             "attempt", j->attempt, "outcome", j->outcome, "error", text_or_null(j->error),
@@ -182,7 +192,8 @@ static void record(job *j, const sm_intake_run *seen) {
             sm_json_text(text.data ? text.data : "", text.len), "final", !j->repeat, "account",
             j->inspection->account, "node", node_of(j), "worker", j->worker_pid, "hash",
             j->inspection->source->script->hash, "params",
-            j->params ? json_deep_copy(j->params) : json_null());
+            j->params ? json_deep_copy(j->params) : json_null(), "lateness",
+            j->attempt == 1 ? lateness_of(j) : json_null());
         if (!j->repeat)
             sm_intake_policy(r->o.intake, j->inspection, j->trigger, args);
         json_object_set_new(args, "checker", j->checker ? json_string(j->checker) : json_null());
@@ -225,6 +236,11 @@ static void ended(void *ctx, const sm_run_end *end) {
     j->worker_pid = end->worker_pid;
     j->shared = !end->alone;
     j->unable = end->error && strncmp(end->error, SM_NO_WORKER, strlen(SM_NO_WORKER)) == 0;
+    if (j->attempt == 1 && j->due_ns != 0 && end->queued >= 0) {
+        double late = (double)(j->order_ns - j->due_ns) / (double)SM_NS_PER_S + end->queued;
+        j->lateness = late > 0 ? late : 0;
+        j->late = j->late || j->lateness > LATE_S;
+    }
     replace(&j->outcome, end->outcome);
     replace(&j->error, end->error);
     replace(&j->traceback, end->traceback);
@@ -299,6 +315,7 @@ static void dispatch(job *j) {
                           .done = ended,
                           .done_ctx = j};
     memcpy(order.run_id, j->run_id, sizeof order.run_id);
+    j->order_ns = sm_wall_ns();
     sm_dispatcher_run(r->o.dispatcher, &order);
 }
 
@@ -339,6 +356,8 @@ void sm_runner_start(sm_runner *r, const sm_run_want *want) {
                .inspection = sm_inspection_ref(want->inspection),
                .slot = want->slot,
                .trigger = want->trigger,
+               .due_ns = want->due_ns,
+               .lateness = -1,
                .late = want->late,
                .ask = want->ask,
                .override = json_incref(want->override),
@@ -362,19 +381,6 @@ void sm_runner_start(sm_runner *r, const sm_run_want *want) {
         sm_registrar_ensure(registrar, j->inspection, j->ask, viewed, j);
     else
         resolve(j, NULL);
-}
-
-void sm_runner_record(sm_runner *r, sm_inspection *inspection, int64_t slot, const char *trigger,
-                      const char *outcome, const char *sentence) {
-    job *j = sm_calloc(1, sizeof *j);
-    *j = (job){.runner = r,
-               .inspection = sm_inspection_ref(inspection),
-               .slot = slot,
-               .trigger = trigger,
-               .attempt = 1,
-               .notes = json_array()};
-    r->active++;
-    end_without_run(j, outcome, sentence);
 }
 
 void sm_runner_stop(sm_runner *r) {

@@ -9,6 +9,7 @@
 #include "daemon/dispatcher.h"
 #include "daemon/intake.h"
 #include "daemon/registrar.h"
+#include "schedule/slot.h"
 #include "store/store.h"
 
 typedef struct sm_runner sm_runner;
@@ -31,32 +32,30 @@ typedef struct sm_runner_options {
     void *ended_ctx;
 } sm_runner_options;
 
-#define SM_NO_SLOT INT64_MIN
-
 /* done gets, once, an object (borrowed):
  * {id, run, trigger, outcome, events, seconds, cpu, error|null, traceback|null, worst|null,
  * blameless? (true: what went wrong is not the inspection's fault: the store refused a report, no
  * worker could be started), shared? (true: other runs were in its worker), override? (true: -p),
- * headline|null, log (array of {t, level, text}), slot|null, attempt, reported:[events]} ;
- * `reported` only in a dry run; `held: true` when the penalty lane kept a due run from starting. */
+ * headline|null, log (array of {t, level, text}), slot|null, attempt, lateness|null,
+ * reported:[events]} ; `reported` only in a dry run. lateness: seconds from due_ns until the run
+ * (its first attempt) was handed to a worker; null when it was not, or had no due time. held: true
+ * when the penalty lane kept a due run from starting. */
 typedef void (*sm_runner_done)(void *ctx, const json_t *report);
 
 typedef struct sm_run_want {
     sm_inspection *inspection; /* referenced by the runner */
     int64_t slot;              /* Unix seconds, or SM_NO_SLOT */
     const char *trigger;       /* static: schedule manual once first */
+    int64_t due_ns;            /* wall time at which it was to start, 0 = none */
     bool ask;                  /* always ask the platform */
-    bool late;
-    json_t *override; /* -p values, borrowed; NULL = none */
+    bool late;                 /* known to be late; more than a second of lateness is late too */
+    json_t *override;          /* -p values, borrowed; NULL = none */
     sm_runner_done done;
     void *ctx;
 } sm_run_want;
 
 sm_runner *sm_runner_new(const sm_runner_options *opt);
 void sm_runner_start(sm_runner *r, const sm_run_want *want);
-/* Records a due run that did not start: outcome "skipped" or "missed" with its sentence. */
-void sm_runner_record(sm_runner *r, sm_inspection *inspection, int64_t slot, const char *trigger,
-                      const char *outcome, const char *sentence);
 /* From now on a run that has not reached the dispatcher ends as cancelled. */
 void sm_runner_stop(sm_runner *r);
 /* Runs that have not reported their end. */

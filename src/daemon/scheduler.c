@@ -1,14 +1,13 @@
-/* scheduler: heap of due instants, one timerfd, one row per slot (see scheduler.h).
+/* scheduler: when is who due: plans in a heap, one timerfd, the clock, what is loaded (see
+ * scheduler.h). What becomes of a slot is in scheduler_turn.c, its rows in scheduler_ledger.c.
  *
- * It never enumerates what was missed: after a gap the newest missed slot is computed directly, and
- * it alone may be caught up. A slot is identified by its nominal time; the spread only delays the
- * start.
+ * It never enumerates what was missed without a bound: after a gap the newest slots are computed
+ * directly, and the others are counted by the calendar.
  */
 #include "daemon/scheduler.h"
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
+#include "daemon/scheduler_parts.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,105 +15,14 @@
 #include <unistd.h>
 
 enum {
-    CATCH_UP_S = 3600,  /* a missed slot younger than this, or than its period, is caught up */
-    GAP_S = 180,        /* further behind, slots were missed rather than late */
-    AHEAD_S = 26 * 3600 /* slots further ahead were given by a clock that was wrong */
+    LOOK_MS = 5000,     /* the clock is looked at, whether or not the kernel said that it was set */
+    LOOKS_PER_ZONE = 6, /* and zone files every so many looks */
+    IDLE_S = 30 * 86400 /* the timer is armed even when nothing is due: it tells of a set clock */
 };
-#define LATE_NS SM_NS_PER_S
-
-typedef struct plan { /* one inspection */
-    char *id;
-    sm_inspection *inspection; /* NULL once removed */
-    sm_scheduler *scheduler;
-    int64_t slot;      /* next nominal slot, Unix seconds; SM_NO_SLOT: none */
-    int64_t due_ns;    /* slot plus spread */
-    int64_t last_slot; /* newest slot that ran or was passed over; SM_NO_SLOT: none */
-    bool ever_run;     /* the store knows a run of it */
-    bool missed;       /* its planned slot passed while nobody was there */
-    bool running;
-    bool queued; /* overlap = "queue": run again when this one ends */
-    int64_t queued_slot;
-    size_t at; /* index in the heap, SIZE_MAX when not in it */
-    bool seen; /* mark of update */
-} plan;
-
-struct sm_scheduler {
-    uv_loop_t *loop;
-    sm_store *store;
-    sm_runner *runner;
-    const sm_clock *clock;
-    sm_runner_done done;
-    void *ctx;
-    sm_map plans;
-    plan **heap;
-    size_t n, cap;
-    int fd;
-    uv_poll_t poll;
-    bool stopped;
-    bool no_first; /* what has run is not known: nothing runs as if for the first time */
-    void (*ready)(void *ctx);
-    void *ready_ctx;
-    int loading;
-};
-
-/* ---- heap: earliest due first, ties by id so that the order is stable ---- */
-
-static bool before(const plan *a, const plan *b) {
-    return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : strcmp(a->id, b->id) < 0;
-}
-
-static void place(sm_scheduler *s, size_t i, plan *p) {
-    s->heap[i] = p;
-    p->at = i;
-}
-
-static void sift_up(sm_scheduler *s, size_t i) {
-    plan *p = s->heap[i];
-    while (i > 0 && before(p, s->heap[(i - 1) / 2])) {
-        place(s, i, s->heap[(i - 1) / 2]);
-        i = (i - 1) / 2;
-    }
-    place(s, i, p);
-}
-
-static void sift_down(sm_scheduler *s, size_t i) {
-    plan *p = s->heap[i];
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= s->n)
-            break;
-        if (child + 1 < s->n && before(s->heap[child + 1], s->heap[child]))
-            child++;
-        if (!before(s->heap[child], p))
-            break;
-        place(s, i, s->heap[child]);
-        i = child;
-    }
-    place(s, i, p);
-}
-
-static void heap_remove(sm_scheduler *s, plan *p) {
-    if (p->at == SIZE_MAX)
-        return;
-    size_t i = p->at;
-    plan *last = s->heap[--s->n];
-    p->at = SIZE_MAX;
-    if (last != p) {
-        place(s, i, last);
-        sift_up(s, i);
-        sift_down(s, last->at);
-    }
-}
-
-static void heap_add(sm_scheduler *s, plan *p) {
-    if (s->n == s->cap) {
-        s->cap = s->cap ? s->cap * 2 : 64;
-        s->heap = sm_realloc(s->heap, s->cap * sizeof *s->heap);
-    }
-    s->n++;
-    place(s, s->n - 1, p);
-    sift_up(s, s->n - 1);
-}
+#define SANE_S INT64_C(1735689600) /* 2025-01-01: this program is not older than that */
+#define SLEEP_NS SM_NS_PER_S       /* a longer suspend is told */
+#define STEP_NS SM_NS_PER_S        /* as is a longer step of the clock */
+#define AGAIN_NS (3600 * SM_NS_PER_S)
 
 /* ---- time ---- */
 
@@ -122,164 +30,192 @@ static int64_t wall_ns(const sm_scheduler *s) {
     return s->clock->wall_ns(s->clock->ctx);
 }
 
-static void arm(sm_scheduler *s) {
-    struct itimerspec when = {0};
-    if (s->n > 0) {
-        int64_t at = s->heap[0]->due_ns;
-        when.it_value.tv_sec = at / SM_NS_PER_S;
-        when.it_value.tv_nsec = at % SM_NS_PER_S;
-        if (when.it_value.tv_sec <= 0 && when.it_value.tv_nsec == 0)
-            when.it_value.tv_nsec = 1;
-    }
-    timerfd_settime(s->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
+static int64_t wall_s(const sm_scheduler *s) {
+    return wall_ns(s) / SM_NS_PER_S;
 }
 
-/* Next nominal slot over all schedules, strictly after `after`; with its start delay. */
-static bool next_slot(const sm_inspection *p, int64_t after, int64_t *slot, int64_t *due_ns) {
-    bool found = false;
-    for (size_t i = 0; i < p->n_crons; i++) {
-        int64_t next;
-        if (sm_cron_next(p->crons[i], p->tz, after, &next) && (!found || next < *slot)) {
-            *slot = next;
-            *due_ns = next * SM_NS_PER_S + sm_cron_spread_ms(p->crons[i], p->id) * SM_NS_PER_MS;
-            found = true;
-        }
-    }
-    return found;
+int64_t sm_plan_wall_ns(const sm_plan *p) {
+    return wall_ns(p->scheduler);
 }
 
-static void plan_slot(sm_scheduler *s, const char *id, int64_t slot, const char *trigger) {
-    json_t *args = json_pack("{s:s, s:I, s:s, s:I}", "id", id, "slot", (json_int_t)slot, "trigger",
-                             trigger, "planned_ns", (json_int_t)wall_ns(s));
-    sm_store_call(s->store, SM_OP_SLOT_PLAN, args, NULL, NULL);
+sm_slots sm_plan_slots(const sm_plan *p) {
+    const sm_inspection *i = p->inspection;
+    return (sm_slots){.crons = i->crons, .n = i->n_crons, .tz = i->tz, .id = p->id};
 }
 
-/* The planned slot did not run, and will not. */
-static void miss_slot(sm_scheduler *s, const char *id, int64_t slot) {
-    json_t *args = json_pack("{s:s, s:I, s:s, s:I}", "id", id, "slot", (json_int_t)slot, "outcome",
-                             "missed", "at_ns", (json_int_t)wall_ns(s));
-    sm_store_call(s->store, SM_OP_SLOT_FINISH, args, NULL, NULL);
+static bool sane(const sm_scheduler *s) {
+    return wall_s(s) >= SANE_S;
 }
 
-/* The newest slot at or before now, or SM_NO_SLOT; *young: it may be caught up. */
-static int64_t newest_slot(const sm_inspection *p, int64_t now, bool *young) {
-    int64_t newest = SM_NO_SLOT, period = CATCH_UP_S;
-    for (size_t i = 0; i < p->n_crons; i++) {
-        int64_t prev, length = sm_cron_period(p->crons[i], p->tz, now);
-        if (sm_cron_prev(p->crons[i], p->tz, now, &prev) && prev > newest)
-            newest = prev;
-        period = length > period ? length : period;
-    }
-    *young = newest != SM_NO_SLOT && now - newest < period &&
-             strcmp(sm_json_str(p->spec, "missed", "last"), "skip") != 0;
-    return newest;
+/* False: the clock was set in between, and due times must be looked at again. */
+static bool arm(sm_scheduler *s) {
+    const sm_due *top = sm_heap_top(&s->heap);
+    int64_t now = wall_ns(s), at = top ? top->at_ns : now + IDLE_S * SM_NS_PER_S;
+    if (!sane(s))
+        at = SANE_S * SM_NS_PER_S;
+    struct itimerspec when = {
+        .it_value = {.tv_sec = at / SM_NS_PER_S, .tv_nsec = at % SM_NS_PER_S}};
+    if (at <= 0)
+        when.it_value = (struct timespec){.tv_nsec = 1};
+    return timerfd_settime(s->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL) == 0 ||
+           errno != ECANCELED;
 }
 
-/* Puts p at its next slot after `after` and commits that slot's row ahead. */
-static void advance(sm_scheduler *s, plan *p, int64_t after) {
-    int64_t planned = p->slot;
-    heap_remove(s, p);
-    p->slot = SM_NO_SLOT;
-    if (p->last_slot != SM_NO_SLOT && after < p->last_slot)
-        after = p->last_slot; /* the clock went back: no slot twice */
-    if (!p->inspection || !next_slot(p->inspection, after, &p->slot, &p->due_ns))
-        return;
-    heap_add(s, p);
-    if (p->slot != planned)
-        plan_slot(s, p->id, p->slot, "schedule");
-}
-
-/* ---- runs ---- */
-
-static void start(plan *p, int64_t slot, const char *trigger, bool late);
-
-static void finished(void *ctx, const json_t *report) {
-    plan *p = ctx;
+void sm_plan_target(sm_plan *p, int64_t after) {
     sm_scheduler *s = p->scheduler;
-    p->running = false;
-    s->done(s->ctx, report);
-    if (p->queued && !s->stopped && p->inspection) {
-        p->queued = false;
-        start(p, p->queued_slot, "schedule", true);
+    int64_t before = p->slot;
+    sm_slots view = p->inspection ? sm_plan_slots(p) : (sm_slots){0};
+    sm_heap_remove(&s->heap, &p->due);
+    p->slot = sm_slots_next(&view, after);
+    if (p->slot != SM_NO_SLOT) {
+        p->due.at_ns = sm_slots_due_ns(&view, p->slot);
+        sm_heap_add(&s->heap, &p->due);
     }
+    /* The new row first: killed in between, the old one is known as another schedule's. */
+    if (p->slot != SM_NO_SLOT && p->slot != before)
+        sm_ledger_plan(p, p->slot);
+    if (before != SM_NO_SLOT && before != p->slot)
+        sm_ledger_unplan(p, before, p->slot);
 }
 
-static void start(plan *p, int64_t slot, const char *trigger, bool late) {
-    p->running = true;
-    p->ever_run = true;
-    if (slot != SM_NO_SLOT && (p->last_slot == SM_NO_SLOT || slot > p->last_slot))
-        p->last_slot = slot;
-    sm_run_want want = {.inspection = p->inspection,
-                        .slot = slot,
-                        .trigger = trigger,
-                        .ask = strcmp(trigger, "first") == 0,
-                        .late = late,
-                        .done = finished,
-                        .ctx = p};
-    sm_runner_start(p->scheduler->runner, &want);
-}
+/* ---- due ---- */
 
-/* A due slot: starts it, or says why not. */
-static void fire(sm_scheduler *s, plan *p, int64_t slot, bool late) {
-    if (!p->running) {
-        start(p, slot, "schedule", late);
-        return;
-    }
-    if (p->last_slot == SM_NO_SLOT || slot > p->last_slot)
-        p->last_slot = slot;
-    if (strcmp(sm_json_str(p->inspection->spec, "overlap", "skip"), "queue") == 0 && !p->queued) {
-        p->queued = true;
-        p->queued_slot = slot;
-        return;
-    }
-    sm_runner_record(s->runner, p->inspection, slot, "schedule", "skipped",
-                     "its last run has not ended yet (overlap)");
+static void tell_gaps(sm_scheduler *s) {
+    if (s->gaps > 0)
+        sm_log(SM_LOG_WARN,
+               "slots of %zu inspection%s were missed; `selfmon-lua runs --gaps` lists "
+               "them",
+               s->gaps, s->gaps == 1 ? "" : "s");
+    s->gaps = 0;
 }
 
 static void due(sm_scheduler *s) {
-    while (s->n > 0 && !s->stopped) {
-        plan *p = s->heap[0];
-        int64_t now_ns = wall_ns(s), behind = now_ns - p->due_ns;
+    while (!s->stopped && sane(s)) {
+        sm_plan *p = (sm_plan *)sm_heap_top(&s->heap);
+        int64_t behind = p ? wall_ns(s) - p->due.at_ns : -1;
         if (behind < 0)
             break;
-        int64_t slot = p->slot;
-        bool run = true;
-        /* Far behind (suspended, stopped, clock set forward): only the newest slot may run. */
-        if (behind > 2 * LATE_NS) {
-            bool young;
-            int64_t newest = newest_slot(p->inspection, now_ns / SM_NS_PER_S, &young);
-            slot = newest > slot ? newest : slot;
-            run = young || behind <= GAP_S * SM_NS_PER_S;
-        }
-        if (!run || slot != p->slot)
-            miss_slot(s, p->id, p->slot);
-        if (run)
-            fire(s, p, slot, behind > LATE_NS);
+        int64_t slot = p->slot, newest = slot;
+        sm_heap_remove(&s->heap, &p->due);
+        p->slot = SM_NO_SLOT;
+        if (behind > 2 * SM_LATE_NS)
+            newest = sm_turn_catch_up(p, slot, SM_MISSED_HERE);
         else
-            p->last_slot = slot;
-        advance(s, p, slot);
+            sm_turn_fire(p, slot, behind > SM_LATE_NS);
+        sm_plan_target(p, newest == SM_NO_SLOT ? slot : newest);
     }
-    arm(s);
+    tell_gaps(s);
 }
 
-void sm_scheduler_clock_set(sm_scheduler *s) {
-    int64_t now = wall_ns(s) / SM_NS_PER_S;
-    size_t pos = 0, freed = 0;
-    for (plan *p; (p = sm_map_next(&s->plans, &pos, NULL));) {
-        if (p->last_slot != SM_NO_SLOT && p->last_slot > now + AHEAD_S) {
-            p->last_slot = SM_NO_SLOT;
+/* A plan's first slot, once the clock is right: what is owed from before, then the next one. */
+static void settle(sm_plan *p) {
+    sm_scheduler *s = p->scheduler;
+    const sm_inspection *i = p->inspection;
+    int64_t now = wall_s(s), open = p->open, newest = SM_NO_SLOT;
+    bool first = !p->ever_run && i->first_run && !s->no_first && !p->running;
+    p->fresh = false;
+    p->open = SM_NO_SLOT;
+    if (open != SM_NO_SLOT && ((p->open_rule != SM_NO_SLOT && p->open_rule != p->rule) ||
+                               (p->open_other != SM_NO_SLOT && p->open_other != p->rule))) {
+        sm_ledger_unrule(p); /* the schedule changed while no process was there */
+        open = SM_NO_SLOT;
+    }
+    if (first)
+        sm_turn_first(p);
+    if (open != SM_NO_SLOT && open <= now)
+        newest = sm_turn_catch_up(p, open, first ? SM_MISSED_NONE : SM_MISSED_DOWN);
+    if (newest != SM_NO_SLOT)
+        sm_plan_target(p, newest);
+    else /* what has passed by its nominal time may be yet to start */
+        sm_plan_target(p, open != SM_NO_SLOT && open <= now ? open - 1 : now);
+}
+
+/* The clock shows instants again that have an answer: what had no run is planned once more. */
+static void went_back(sm_scheduler *s) {
+    int64_t now = wall_s(s);
+    size_t pos = 0, back = 0, freed = 0;
+    for (sm_plan *p; (p = sm_map_next(&s->plans, &pos, NULL));) {
+        if (p->last_slot == SM_NO_SLOT || p->last_slot <= now)
+            continue;
+        back++;
+        if (p->last_slot > p->replay_until)
+            p->replay_until = p->last_slot;
+        if (p->last_slot > now + SM_AHEAD_S) {
+            p->replay_until = SM_NO_SLOT; /* it was wrong before */
             freed++;
         }
-        /* What is due already stays: it is late, or its start is only delayed. */
-        if (p->inspection && (p->slot == SM_NO_SLOT || p->slot > now))
-            advance(s, p, now);
+        p->last_slot = SM_NO_SLOT;
     }
-    if (freed)
+    if (back == 0)
+        return;
+    sm_ledger_reopen(s, now);
+    pos = 0;
+    for (sm_plan *p; (p = sm_map_next(&s->plans, &pos, NULL));)
+        if (p->slot != SM_NO_SLOT && p->slot > now) {
+            sm_heap_remove(&s->heap, &p->due);
+            p->slot = SM_NO_SLOT; /* its row is gone */
+        }
+    if (back > freed)
+        sm_log(
+            SM_LOG_WARN,
+            "the system clock went back; of %zu inspections no slot that has been run runs again",
+            back);
+    if (freed > 0)
         sm_log(SM_LOG_WARN,
                "the system clock went back by more than a day; the schedules of %zu inspections "
                "begin again",
                freed);
-    due(s);
+}
+
+static void complain(sm_scheduler *s) {
+    int64_t mono = s->clock->mono_ns(s->clock->ctx);
+    if (s->insane_ns != 0 && mono - s->insane_ns < AGAIN_NS)
+        return;
+    s->insane_ns = mono > 0 ? mono : 1;
+    sm_log(SM_LOG_ERROR, "the system clock is wrong (before 2025); schedules begin when it is set");
+}
+
+void sm_scheduler_clock_set(sm_scheduler *s) {
+    if (s->stopped)
+        return;
+    for (int again = 0; again < 3; again++) {
+        if (!sane(s)) {
+            complain(s);
+        } else {
+            if (s->insane_ns != 0)
+                sm_log(SM_LOG_WARN, "the system clock is right; schedules begin");
+            s->insane_ns = 0;
+            went_back(s);
+            int64_t now = wall_s(s);
+            size_t pos = 0;
+            for (sm_plan *p; (p = sm_map_next(&s->plans, &pos, NULL));) {
+                if (p->inspection && p->fresh)
+                    settle(p);
+                /* What is due already stays: it is late, or its start is only delayed. */
+                else if (p->inspection && (p->slot == SM_NO_SLOT || p->slot > now))
+                    sm_plan_target(p, now);
+            }
+            due(s);
+        }
+        if (arm(s))
+            break;
+    }
+}
+
+static bool look_at_clock(sm_scheduler *s) {
+    int64_t boot = s->clock->boot_ns(s->clock->ctx);
+    int64_t slept = boot - s->clock->mono_ns(s->clock->ctx), offset = wall_ns(s) - boot;
+    int64_t nap = slept - s->slept_ns, step = offset - s->offset_ns;
+    s->slept_ns = slept;
+    s->offset_ns = offset;
+    if (nap > SLEEP_NS)
+        sm_log(SM_LOG_WARN, "the machine slept for %.0f s; due times are looked at again",
+               (double)nap / (double)SM_NS_PER_S);
+    bool set = step > STEP_NS || step < -STEP_NS;
+    if (set)
+        sm_log(SM_LOG_WARN, "the system clock was set by %+.0f s; due times are looked at again",
+               (double)step / (double)SM_NS_PER_S);
+    return set || nap > SLEEP_NS;
 }
 
 static void on_timer(uv_poll_t *poll, int status, int events) {
@@ -287,92 +223,116 @@ static void on_timer(uv_poll_t *poll, int status, int events) {
     (void)events;
     sm_scheduler *s = poll->data;
     uint64_t ticks;
-    if (read(s->fd, &ticks, sizeof ticks) < 0 && errno == ECANCELED) {
-        sm_log(SM_LOG_INFO, "the system clock was set; due times are looked at again");
-        sm_scheduler_clock_set(s);
-        return;
+    bool cancelled = read(s->fd, &ticks, sizeof ticks) < 0 && errno == ECANCELED;
+    bool moved = look_at_clock(s);
+    if (!cancelled && !moved) {
+        due(s);
+        cancelled = !arm(s);
     }
-    due(s);
+    if (cancelled || moved || !sane(s))
+        sm_scheduler_clock_set(s);
+}
+
+static void on_look(uv_timer_t *timer) {
+    sm_scheduler *s = timer->data;
+    bool moved = look_at_clock(s);
+    if (s->updated && (moved || !sane(s)))
+        sm_scheduler_clock_set(s);
+    if (moved || ++s->looks % LOOKS_PER_ZONE == 0)
+        sm_zones_look(s);
 }
 
 /* ---- what is loaded ---- */
 
-static plan *plan_get(sm_scheduler *s, const char *id) {
-    plan *p = sm_map_get(&s->plans, id);
+static sm_plan *plan_get(sm_scheduler *s, const char *id) {
+    sm_plan *p = sm_map_get(&s->plans, id);
     if (!p) {
         p = sm_calloc(1, sizeof *p);
         p->id = sm_strdup(id);
         p->scheduler = s;
-        p->slot = p->last_slot = SM_NO_SLOT;
-        p->at = SIZE_MAX;
+        p->slot = p->last_slot = p->replay_until = p->open = p->skipped_from = SM_NO_SLOT;
+        p->due = (sm_due){.id = p->id, .place = SM_NOT_DUE};
         sm_map_put(&s->plans, id, p);
     }
     return p;
 }
 
-static bool same_schedule(const sm_inspection *a, const sm_inspection *b) {
-    const json_t *x = a ? json_object_get(a->spec, "schedule") : NULL;
-    const json_t *y = json_object_get(b->spec, "schedule");
-    return a && (x == y || json_equal(x, y)) && a->n_crons == b->n_crons &&
-           strcmp(sm_json_str(a->spec, "timezone", ""), sm_json_str(b->spec, "timezone", "")) == 0;
+static int64_t rule_of(const sm_inspection *i) {
+    char *text = sm_json_dump(json_object_get(i->spec, "schedule"), NULL);
+    int64_t rule = sm_slots_rule(text ? text : "", sm_json_str(i->spec, "timezone", "UTC"));
+    free(text);
+    return rule;
 }
 
-/* A newly loaded inspection: first run, or one catch-up of what was missed while we were down. */
-static void welcome(plan *p, int64_t now) {
-    const sm_inspection *i = p->inspection;
-    bool missed = p->missed, young;
-    p->missed = false;
-    if (!p->ever_run) {
-        if (i->first_run && !p->scheduler->no_first)
-            start(p, SM_NO_SLOT, "first", false);
-        return;
+/* A new list member: its plan, whatever the clock says. */
+static void take(sm_plan *p, sm_inspection *i) {
+    sm_inspection *old = p->inspection;
+    int64_t rule = rule_of(i);
+    bool changed = rule != p->rule;
+    p->inspection = sm_inspection_ref(i);
+    p->rule = rule;
+    p->seen = true;
+    if (!old) {
+        p->fresh = true;
+    } else if (changed && !p->fresh && sane(p->scheduler)) {
+        int64_t now = wall_s(p->scheduler);
+        sm_plan_target(p, now > p->last_slot ? now : p->last_slot);
+    } else if (changed) {
+        sm_heap_remove(&p->scheduler->heap, &p->due);
+        p->fresh = true;
     }
-    int64_t newest = missed ? newest_slot(i, now, &young) : SM_NO_SLOT;
-    if (newest != SM_NO_SLOT && young && newest > p->last_slot)
-        start(p, newest, "schedule", true);
+    sm_inspection_unref(old);
+}
+
+static void leave(sm_plan *p) {
+    sm_turn_drop(p);
+    sm_inspection_unref(p->inspection);
+    p->inspection = NULL;
+    p->fresh = false;
+    sm_plan_target(p, 0);
 }
 
 void sm_scheduler_update(sm_scheduler *s, sm_inspection *const *list, size_t n) {
-    int64_t now = wall_ns(s) / SM_NS_PER_S;
     size_t pos = 0;
-    for (plan *p; (p = sm_map_next(&s->plans, &pos, NULL));)
+    if (s->stopped)
+        return;
+    for (sm_plan *p; (p = sm_map_next(&s->plans, &pos, NULL));)
         p->seen = false;
-    for (size_t i = 0; i < n && !s->stopped; i++) {
-        plan *p = plan_get(s, list[i]->id);
-        sm_inspection *old = p->inspection;
-        bool fresh = !old, same = same_schedule(old, list[i]);
-        p->inspection = sm_inspection_ref(list[i]);
-        p->seen = true;
-        if (fresh && !p->running)
-            welcome(p, now);
-        if (!same)
-            advance(s, p, now);
-        sm_inspection_unref(old);
-    }
+    for (size_t i = 0; i < n; i++)
+        take(plan_get(s, list[i]->id), list[i]);
     pos = 0;
-    for (plan *p; (p = sm_map_next(&s->plans, &pos, NULL));) {
-        if (p->seen || !p->inspection)
-            continue;
-        heap_remove(s, p);
-        p->slot = SM_NO_SLOT;
-        if (p->queued)
-            sm_runner_record(s->runner, p->inspection, p->queued_slot, "schedule", "skipped",
-                             "the inspection was removed before its turn came (overlap)");
-        p->queued = false;
-        sm_inspection_unref(p->inspection);
-        p->inspection = NULL;
+    for (sm_plan *p; (p = sm_map_next(&s->plans, &pos, NULL));) {
+        if (p->inspection && !p->seen)
+            leave(p);
+        else if (!p->inspection && p->open != SM_NO_SLOT)
+            sm_ledger_unrule(p); /* removed while no process was there */
+        if (!p->inspection)
+            p->open = SM_NO_SLOT;
     }
-    arm(s);
+    bool first = !s->updated;
+    s->updated = true;
+    if (first && sane(s))
+        went_back(s);
+    if (!sane(s))
+        complain(s);
+    for (size_t i = 0; i < n && sane(s); i++) {
+        sm_plan *p = sm_map_get(&s->plans, list[i]->id);
+        if (p->fresh)
+            settle(p);
+    }
+    tell_gaps(s);
+    if (!arm(s))
+        sm_scheduler_clock_set(s);
 }
 
 void sm_scheduler_first(sm_scheduler *s, const char *id) {
-    plan *p = sm_map_get(&s->plans, id);
+    sm_plan *p = sm_map_get(&s->plans, id);
     if (p && p->inspection && !p->running && !s->stopped)
-        start(p, SM_NO_SLOT, "first", false);
+        sm_turn_first(p);
 }
 
 bool sm_scheduler_next(const sm_scheduler *s, const char *id, int64_t *slot) {
-    const plan *p = sm_map_get(&s->plans, id);
+    const sm_plan *p = sm_map_get(&s->plans, id);
     if (!p || p->slot == SM_NO_SLOT)
         return false;
     *slot = p->slot;
@@ -380,13 +340,19 @@ bool sm_scheduler_next(const sm_scheduler *s, const char *id, int64_t *slot) {
 }
 
 const char *sm_scheduler_earliest(const sm_scheduler *s, int64_t *slot) {
-    if (s->n == 0)
-        return NULL;
-    *slot = s->heap[0]->slot;
-    return s->heap[0]->id;
+    const sm_plan *p = (const sm_plan *)sm_heap_top(&s->heap);
+    if (p)
+        *slot = p->slot;
+    return p ? p->id : NULL;
 }
 
 /* ---- start and end ---- */
+
+void sm_scheduler_watch(sm_scheduler *s, void (*passed)(void *ctx, const char *outcome, int64_t n),
+                        void *ctx) {
+    s->passed = passed;
+    s->passed_ctx = ctx;
+}
 
 static void loaded_one(sm_scheduler *s) {
     if (--s->loading == 0)
@@ -399,12 +365,12 @@ static void slots_loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *s
     json_t *row;
     if (rc != SM_OK)
         sm_log(SM_LOG_ERROR, "the slots of earlier days could not be read: %s", err->msg);
-    int64_t now = wall_ns(s) / SM_NS_PER_S;
     json_object_foreach((json_t *)slots, id, row) {
-        plan *p = plan_get(s, id);
-        int64_t done = sm_json_int(row, "done", SM_NO_SLOT);
-        p->last_slot = done != SM_NO_SLOT && done > now + AHEAD_S ? SM_NO_SLOT : done;
-        p->missed = sm_json_int(row, "missed", SM_NO_SLOT) > p->last_slot;
+        sm_plan *p = plan_get(s, id);
+        p->last_slot = sm_json_int(row, "done", SM_NO_SLOT);
+        p->open = sm_json_int(row, "open", SM_NO_SLOT);
+        p->open_rule = sm_json_int(row, "rule", SM_NO_SLOT);
+        p->open_other = sm_json_int(row, "other", SM_NO_SLOT);
     }
     loaded_one(s);
 }
@@ -436,17 +402,24 @@ sm_scheduler *sm_scheduler_new(uv_loop_t *loop, sm_store *store, sm_runner *runn
         return NULL;
     }
     sm_scheduler *s = sm_calloc(1, sizeof *s);
-    s->loop = loop;
-    s->store = store;
-    s->runner = runner;
-    s->clock = clock;
-    s->done = done;
-    s->ctx = ctx;
-    s->fd = fd;
+    *s = (sm_scheduler){.loop = loop,
+                        .store = store,
+                        .runner = runner,
+                        .clock = clock,
+                        .done = done,
+                        .ctx = ctx,
+                        .fd = fd};
     sm_map_init(&s->plans);
+    sm_map_init(&s->zones);
+    int64_t boot = clock->boot_ns(clock->ctx);
+    s->slept_ns = boot - clock->mono_ns(clock->ctx);
+    s->offset_ns = wall_ns(s) - boot;
     uv_poll_init(loop, &s->poll, fd);
     s->poll.data = s;
     uv_poll_start(&s->poll, UV_READABLE, on_timer);
+    uv_timer_init(loop, &s->look);
+    s->look.data = s;
+    uv_timer_start(&s->look, on_look, LOOK_MS, LOOK_MS);
     return s;
 }
 
@@ -456,19 +429,22 @@ void sm_scheduler_stop(sm_scheduler *s) {
     s->stopped = true;
     uv_poll_stop(&s->poll);
     uv_close((uv_handle_t *)&s->poll, NULL);
+    uv_close((uv_handle_t *)&s->look, NULL);
 }
 
 void sm_scheduler_free(sm_scheduler *s) {
     if (!s)
         return;
     size_t pos = 0;
-    for (plan *p; (p = sm_map_next(&s->plans, &pos, NULL));) {
+    for (sm_plan *p; (p = sm_map_next(&s->plans, &pos, NULL));) {
         sm_inspection_unref(p->inspection);
+        free(p->waiting);
         free(p->id);
         free(p);
     }
     sm_map_fini(&s->plans);
-    free(s->heap);
+    sm_zones_fini(s);
+    sm_heap_fini(&s->heap);
     close(s->fd);
     free(s);
 }

@@ -20,6 +20,8 @@ void sm_cron_free(sm_cron *c);
 bool sm_cron_next(const sm_cron *c, const sm_tz *tz, int64_t after, int64_t *next);
 /* Last due instant at or before `at`; false when none within 12 years back. */
 bool sm_cron_prev(const sm_cron *c, const sm_tz *tz, int64_t at, int64_t *prev);
+/* How many due instants lie in (after, to]; exact, without visiting each of them. */
+int64_t sm_cron_count(const sm_cron *c, const sm_tz *tz, int64_t after, int64_t to);
 /* Distance to the instant after `at`'s next one: the period a person would name, in seconds; 0 when
  * there are no two instants within the search. */
 int64_t sm_cron_period(const sm_cron *c, const sm_tz *tz, int64_t at);

@@ -201,6 +201,96 @@ bool sm_cron_prev(const sm_cron *c, const sm_tz *tz, int64_t at, int64_t *prev) 
     return true;
 }
 
+/* Matching seconds of a day before t (0..86400). */
+static int64_t times_before(const sm_cron *c, int64_t t) {
+    int h = (int)(t / 3600);
+    int m = (int)(t / 60 % 60);
+    int s = (int)(t % 60);
+    int64_t seconds = __builtin_popcountll(c->seconds);
+    int64_t minutes = __builtin_popcountll(c->minutes);
+    uint64_t hours_below = c->hours & ((UINT64_C(1) << h) - 1);
+    int64_t n = __builtin_popcountll(hours_below) * minutes * seconds;
+    if (h < 24 && (c->hours >> h & 1)) {
+        n += __builtin_popcountll(c->minutes & ((UINT64_C(1) << m) - 1)) * seconds;
+        if (c->minutes >> m & 1) {
+            n += __builtin_popcountll(c->seconds & ((UINT64_C(1) << s) - 1));
+        }
+    }
+    return n;
+}
+
+/* Local times in [low, high) that the fields match. */
+static int64_t count_local(const sm_cron *c, int64_t low, int64_t high) {
+    int64_t day = floor_div(low, DAY);
+    int64_t from = low - day * DAY;
+    int64_t n = 0;
+    while (day * DAY < high) {
+        int64_t y;
+        int m;
+        int d;
+        sm_civil_from_days(day, &y, &m, &d);
+        int length = month_length(y, m);
+        if (!(c->months >> m & 1)) {
+            day += length - d + 1;
+            from = 0;
+            continue;
+        }
+        int weekday = (int)(((day + 4) % 7 + 7) % 7);
+        for (; d <= length && day * DAY < high; d++, day++) {
+            int64_t end = high - day * DAY;
+            if (day_matches(c, d, length, weekday)) {
+                n += times_before(c, end < DAY ? end : DAY) - times_before(c, from);
+            }
+            from = 0;
+            weekday = weekday == 6 ? 0 : weekday + 1;
+        }
+    }
+    return n;
+}
+
+/* The walk of next_by_fields, with every instant of a stretch at once. */
+static int64_t count_by_fields(const sm_cron *c, const sm_tz *tz, int64_t after, int64_t to) {
+    bool interval = c->star[CRON_MINUTE] || c->star[CRON_HOUR];
+    int64_t start = after - LOOK_BACK;
+    int64_t shown = INT64_MIN;
+    int64_t n = 0;
+    while (start <= to) {
+        int32_t offset = sm_tz_offset(tz, start, NULL, NULL);
+        int64_t end;
+        if (!sm_tz_next_change(tz, start, &end) || end > to) {
+            end = to + 1;
+        }
+        int64_t low = start + offset;
+        int64_t found;
+        if (!interval && shown != INT64_MIN) {
+            bool moved = start > after && low > shown && low - shown <= GAP_MAX &&
+                         find_local(c, shown, low, &found);
+            n += moved;
+            low = low > shown ? low : shown;
+            low += moved; /* what is due at that instant itself falls together with it */
+        }
+        if (low < after + 1 + offset) {
+            low = after + 1 + offset;
+        }
+        if (low < end + offset) {
+            n += count_local(c, low, end + offset);
+        }
+        shown = end + offset > shown ? end + offset : shown;
+        start = end;
+    }
+    return n;
+}
+
+int64_t sm_cron_count(const sm_cron *c, const sm_tz *tz, int64_t after, int64_t to) {
+    if (to <= after || to > FAR_AWAY || after < -FAR_AWAY) {
+        return 0;
+    }
+    if (c->every > 0) {
+        return floor_div(to, c->every) - floor_div(after, c->every);
+    }
+    return count_by_fields(c, tz, after, to);
+}
+
 int64_t sm_cron_period(const sm_cron *c, const sm_tz *tz, int64_t at) {
     int64_t first;
     int64_t second;

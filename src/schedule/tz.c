@@ -12,6 +12,7 @@
 #include "schedule/tz_internal.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
     TZ_FILE_MAX = 1 << 20,
@@ -31,8 +32,15 @@ typedef struct tz_type {
     const char *abbrev; /* into the zone's chars */
 } tz_type;
 
+typedef struct tz_file { /* which file it was */
+    uint64_t dev, ino;
+    int64_t size, s, ns; /* bytes; time of the last change */
+} tz_file;
+
 struct sm_tz {
     char *name;
+    char *path; /* NULL: not from a file */
+    tz_file file;
     size_t times_n; /* changes */
     int64_t *times; /* strictly ascending, UTC */
     uint8_t *kinds; /* type that begins at times[i] */
@@ -207,6 +215,7 @@ static sm_tz *utc_new(void) {
 void sm_tz_free(sm_tz *z) {
     if (z) {
         free(z->name);
+        free(z->path);
         free(z->times);
         free(z->kinds);
         free(z->types);
@@ -269,6 +278,37 @@ static void nearest_zone(const char *dir, const char *name, char *hint, size_t c
     sm_fsx_entries_free(e, n);
 }
 
+static bool file_of(const char *path, tz_file *out) {
+    struct stat st;
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return false;
+    }
+    *out = (tz_file){.dev = st.st_dev,
+                     .ino = st.st_ino,
+                     .size = st.st_size,
+                     .s = st.st_mtim.tv_sec,
+                     .ns = st.st_mtim.tv_nsec};
+    return true;
+}
+
+sm_tz_state sm_tz_look(const sm_tz *z) {
+    tz_file now;
+    if (!z || !z->path) {
+        return SM_TZ_SAME;
+    }
+    if (!file_of(z->path, &now)) {
+        return SM_TZ_GONE;
+    }
+    const tz_file *f = &z->file;
+    bool same = now.dev == f->dev && now.ino == f->ino && now.size == f->size && now.s == f->s &&
+                now.ns == f->ns;
+    return same ? SM_TZ_SAME : SM_TZ_CHANGED;
+}
+
+const char *sm_tz_path(const sm_tz *z) {
+    return z && z->path ? z->path : "";
+}
+
 sm_rc sm_tz_load(const char *dir, const char *name, sm_tz **out, sm_err *err) {
     *out = NULL;
     if (strcmp(name, "UTC") == 0) {
@@ -276,18 +316,26 @@ sm_rc sm_tz_load(const char *dir, const char *name, sm_tz **out, sm_err *err) {
         return SM_OK;
     }
     if (!dir) {
-        dir = "/usr/share/zoneinfo";
+        dir = getenv("TZDIR");
+        dir = dir && dir[0] == '/' ? dir : "/usr/share/zoneinfo";
     }
     char *path = sm_fsx_join(dir, name);
     char *shown = sm_str_printable(name, strlen(name), TZ_NAME_MAX);
     char *data = NULL;
     size_t n = 0;
     sm_rc rc = SM_INVALID;
+    tz_file file = {0};
     if (name_is_sane(name)) {
+        file_of(path, &file); /* before it is read: a change in between is seen later */
         rc = sm_fsx_read(path, TZ_FILE_MAX, &data, &n, err);
     }
     if (rc == SM_OK) {
         rc = sm_tz_parse(data, n, name, out, err);
+        if (rc == SM_OK) {
+            (*out)->path = path;
+            (*out)->file = file;
+            path = NULL;
+        }
     } else if (!sm_fsx_is_dir(dir)) {
         rc = sm_err_set(err, SM_INVALID,
                         "unknown time zone \"%s\": this machine has no zone files in %s (package "

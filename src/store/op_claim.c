@@ -19,8 +19,9 @@ enum {
     LIMIT_DEFAULT = 100,
     LIMIT_MAX = 10000,
     BYTES_DEFAULT = 4 << 20,
-    /* A due time further away was written before the clock went back: it counts as due. */
-    PARKED_MS = 24 * 3600 * 1000
+    /* No wait is longer. A due time further away was written before the clock went back: it counts
+     * as due. */
+    PARKED_MS = 3600 * 1000
 };
 
 typedef struct item {

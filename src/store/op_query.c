@@ -100,8 +100,8 @@ sm_rc sm_op_query_events(sm_core *c, const json_t *args, json_t **result, sm_err
 
 #define RUN_COLUMNS                                                                                \
     "SELECT r.run, r.id, r.slot, r.trigger, r.attempt, r.outcome, r.error, r.traceback, "          \
-    "r.started_ns, r.finished_ns, r.seconds, r.cpu, r.peak, r.events, r.late, r.account, r.node, " \
-    "l.log "
+    "r.started_ns, r.finished_ns, r.seconds, r.cpu, r.peak, r.events, r.late, r.lateness, "        \
+    "r.account, r.node, l.log "
 #define RUN_TAIL                                                                                   \
     " AND (?3 IS NULL OR outcome = ?3) ORDER BY started_ns DESC, seq DESC LIMIT ?4) x "            \
     "JOIN runs r ON r.seq = x.seq LEFT JOIN run_logs l ON l.seq = r.seq "                          \
@@ -119,31 +119,33 @@ static sm_rc query_runs(sm_core *c, const filter *f, bool log, json_t **result, 
         {"error", sm_col_text},    {"traceback", sm_col_text}, {"started", sm_col_time},
         {"finished", sm_col_time}, {"seconds", sm_col_real},   {"cpu", sm_col_real},
         {"peak", sm_col_int},      {"events", sm_col_int},     {"late", col_bool},
-        {"account", sm_col_text},  {"node", sm_col_any},       {"log", sm_col_text},
+        {"lateness", sm_col_real}, {"account", sm_col_text},   {"node", sm_col_any},
+        {"log", sm_col_text},
     };
     size_t n = SM_ARRAY_LEN(fields) - (log ? 0 : 1);
     return collect(c, f->exact ? one : any, f, fields, n, result, err);
 }
 
-/* Slots that had no run: since_ns is compared with the due instant. */
+/* Slots that had no run: since_ns is compared with the last instant of a stretch. */
 static sm_rc query_gaps(sm_core *c, const filter *f, json_t **result, sm_err *err) {
     static const char sql[] =
-        "SELECT NULL, id, slot, trigger, 0, outcome, NULL, NULL, slot * 1000000000, at_ns, count "
-        "FROM slots INDEXED BY slots_gap WHERE run IS NULL AND outcome <> 'planned' "
-        "AND slot >= ?1 / 1000000000" ANY_ID
+        "SELECT id, slot, outcome, slot * 1000000000, coalesce(until, slot) * 1000000000, count, "
+        "about, reason, at_ns FROM slots INDEXED BY slots_gap WHERE run IS NULL AND "
+        "outcome <> 'planned' AND coalesce(until, slot) >= ?1 / 1000000000" ANY_ID
         " AND (?3 IS NULL OR outcome = ?3) ORDER BY slot DESC, id DESC LIMIT ?4";
     static const field fields[] = {
-        {"run", sm_col_text},      {"id", sm_col_text},        {"slot", sm_col_int},
-        {"trigger", sm_col_text},  {"attempt", sm_col_int},    {"outcome", sm_col_text},
-        {"error", sm_col_text},    {"traceback", sm_col_text}, {"started", sm_col_time},
-        {"finished", sm_col_time}, {"count", sm_col_int},
+        {"id", sm_col_text},     {"slot", sm_col_int},    {"outcome", sm_col_text},
+        {"from", sm_col_time},   {"to", sm_col_time},     {"count", sm_col_int},
+        {"estimated", col_bool}, {"reason", sm_col_text}, {"at", sm_col_time},
     };
     return collect(c, sql, f, fields, SM_ARRAY_LEN(fields), result, err);
 }
 
 sm_rc sm_op_query_runs(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     filter f = read_filter(args);
-    if (sm_json_bool(args, "gaps", false))
+    bool none =
+        f.status != NULL && (strcmp(f.status, "missed") == 0 || strcmp(f.status, "skipped") == 0);
+    if (none || sm_json_bool(args, "gaps", false))
         return query_gaps(c, &f, result, err);
     return query_runs(c, &f, sm_json_bool(args, "log", false), result, err);
 }

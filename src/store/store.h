@@ -54,9 +54,9 @@ typedef enum sm_store_op {
      * none. The outer attempt counts RETRYs from
      * 0; limit defaults to 100 (most 10,000), bytes to 4 MiB (one event always fits); oldest first,
      * in order per (id, dimension): a row is not claimed while an older row of its dimension is
-     * unfinished, unless both go in this claim; fair between inspections. A due time more than a
-     * day ahead (the clock went back) counts as due. Claimed rows are `inflight` until one of the
-     * next four (or the next start) says otherwise. */
+     * unfinished, unless both go in this claim; fair between inspections. A due time more than
+     * an hour ahead (the clock went back) counts as due. Claimed rows are `inflight` until one of
+     * the next four (or the next start) says otherwise. */
     SM_OP_OUTBOX_CLAIM,
     /* The next four take unknown and already delivered ids without effect; RETRY also takes refused
      * ones (sent again by hand). Attempt rows: the first 20 of an event, and its last. */
@@ -70,21 +70,34 @@ typedef enum sm_store_op {
     /* {account?} -> as follows; next_ms is that of the account when one is given */
     SM_OP_OUTBOX_STATS, /* {} -> {pending,inflight,held,refused,bytes,oldest_ns|null,next_ms|null}
                          */
-    /* One row per inspection and due instant. {id, slot, trigger, planned_ns} -> {created} */
+    /* The ledger: one row per inspection and due instant, planned ahead and answered once; a
+     * stretch of instants that had no run is one row. A row is open while it is planned, or passed
+     * while no process was there. rule: a number for the schedule that planned it. {id, slot,
+     * trigger, planned_ns, rule?} -> {created, outcome}: the outcome of the row that is there now;
+     * what has its answer keeps it. */
     SM_OP_SLOT_PLAN,
-    SM_OP_SLOT_FINISH, /* {id, slot, outcome, run|null, at_ns, count?} -> null */
-    /* {} -> {id: {slot, outcome, done?, missed?}} newest slot of each inspection; outcome "planned"
-     * until finished; done: newest slot that is neither planned nor missed; missed: newest missed
-     * one after it */
+    /* {id, from, to, count, outcome, at_ns, about?(bool), reason?, grows?} -> null: the instants
+     * from..to had no run; open rows among them go into the one row. Those with an answer of their
+     * own are taken off the count. grows: the same stretch as before, longer. */
+    SM_OP_SLOT_GAP,
+    /* {id, from?, keep?, rule?} -> {removed}: open rows at or after `from` but `keep` go, because
+     * the schedule changed; with rule only those of another one. */
+    SM_OP_SLOT_UNPLAN,
+    /* {now} -> {removed, cut}: the clock went back: what had no run after now is open once more. */
+    SM_OP_SLOT_REOPEN,
+    /* {} -> {id: {slot, outcome, done?, open?, rule?, other?}} newest slot of each inspection;
+     * done: the newest instant that has an answer; open: the oldest open row, rule and other: the
+     * largest and smallest rule of the open ones */
     SM_OP_SLOT_LAST,
     /* {run,id,slot|null,trigger,attempt,account,node,worker,started_ns,params,hash} -> null */
     SM_OP_RUN_START,
     /* {run,id,slot|null,trigger,attempt,outcome,error|null,traceback|null,finished_ns,seconds,cpu,
-     *  peak,events,late,log(text)} -> null ; makes the row when RUN_START never came; finishes the
-     * slot when slot is not null and final is not false; may also carry RUN_START's members, and
-     * for the end of a complete run what EVENTS_ACCEPT takes of the inspection (ref_key, title,
-     * checker, exec_mode, policy, hold): then recoveries and the digest are made in the same
-     * transaction */
+     *  peak,events,late,lateness?,log(text)} -> null ; makes the row when RUN_START never came;
+     * finishes the slot when slot is not null and final is not false; may also carry RUN_START's
+     * members, and for the end of a complete run what EVENTS_ACCEPT takes of the inspection
+     * (ref_key, title, checker, exec_mode, policy, hold): then recoveries and the digest are made
+     * in the same transaction. A slot that was skipped or missed is no run: it goes to the ledger
+     * only. */
     SM_OP_RUN_FINISH,
     /* At start: rows of runs that a killed daemon left open get outcome `cancelled` with the
      * reason; planned slots older than now become `missed`. {at_ns, reason} -> {runs, slots} */
@@ -120,9 +133,10 @@ typedef enum sm_store_op {
     SM_OP_QUERY_EVENTS,
     /* {since_ns?, id?, status?(outcome), limit?, log?(bool), gaps?(bool)} ->
      * [{run,id,slot,trigger,attempt,outcome,error,traceback,started,finished,seconds,cpu,peak,events,
-     *   late,account,node,log?}] with "started", "finished" RFC 3339 ms. gaps: only slots that had
-     * no run (missed, skipped), "started" their instant, with "count" of the instants they stand
-     * for */
+     *   late,lateness,account,node,log?}] with "started", "finished" RFC 3339 ms. gaps (or status
+     * missed, skipped): only slots that had no run:
+     * {id,slot,outcome,from,to,count,estimated,reason, at}, count of the instants from..to that
+     * they stand for; open ones and those that are answered alike */
     SM_OP_QUERY_RUNS,
     SM_OP_QUERY_LAST, /* {} -> {id: {outcome,error,at,seconds,events,run}} last finished run of each
                        */

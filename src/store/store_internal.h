@@ -160,7 +160,9 @@ sm_rc sm_op_outbox_hold(sm_core *c, const json_t *args, json_t **result, sm_err 
 sm_rc sm_op_outbox_refuse(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_stats(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_slot_plan(sm_core *c, const json_t *args, json_t **result, sm_err *err);
-sm_rc sm_op_slot_finish(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_slot_gap(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_slot_unplan(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_slot_reopen(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_slot_last(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_run_start(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_run_finish(sm_core *c, const json_t *args, json_t **result, sm_err *err);
@@ -208,8 +210,12 @@ sm_rc sm_outbox_take_out(sm_core *c, int64_t seq, const char *verdict, const cha
 sm_rc sm_outbox_promote(sm_core *c, int64_t dim, sm_err *err);
 /* State by its name in the table; SM_BOX_STATES when there is no such name. */
 sm_box_state sm_box_parse(const char *name);
-/* Finishes a slot, making its row when it was never planned. run may be NULL. */
+/* Answers a slot that had a run, making its row when it was never planned. */
 sm_rc sm_slot_end(sm_core *c, const char *id, int64_t slot, const char *outcome, const char *run,
-                  int64_t at_ns, int64_t count, sm_err *err);
+                  int64_t at_ns, sm_err *err);
+/* A slot that did not run after all: a row without a run, or one more of the row before it when
+ * that says the same. */
+sm_rc sm_slot_pass(sm_core *c, const char *id, int64_t slot, const char *outcome,
+                   const json_t *reason, int64_t at_ns, sm_err *err);
 /* The elements of `newest_first` in the opposite order; takes the reference. */
 json_t *sm_rows_reverse(json_t *newest_first);

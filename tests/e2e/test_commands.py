@@ -82,7 +82,7 @@ def test_status_from_the_store():
         assert sorted(by_id) == ["bad.run", "good.run"], status
         good = by_id["good.run"]
         assert good["title"] == "Good one" and good["enabled"] is False and good["next"] is None, good
-        assert good["last"]["outcome"] == "disabled" and by_id["bad.run"]["last"]["outcome"] == "failed", status
+        assert good["last"]["outcome"] == "ok" and by_id["bad.run"]["last"]["outcome"] == "failed", status
         assert 0 <= good["age"] < 60 and good["seen"].startswith("20"), good
         text = p.run("status").out
         assert "no daemon runs" in text and "disabled" in text and "failed" in text, text

@@ -11,6 +11,7 @@
 typedef struct ending { /* how the fake dispatcher ends an attempt */
     const char *outcome, *error, *log, *traceback;
     bool reported, hang;
+    double queued;
 } ending;
 
 typedef struct bench {
@@ -24,6 +25,7 @@ typedef struct bench {
     uv_timer_t timer;
     ending ends[4];
     int orders, reports, answers;
+    int64_t due_ns;
     sm_registrar_done viewed;
     void *viewed_ctx;
     bool view_open;
@@ -81,6 +83,7 @@ static void end_run(bench *b, const ending *e) {
                       .seconds = 1.5,
                       .cpu = 0.5,
                       .peak = 1000,
+                      .queued = e->queued,
                       .reported = e->reported,
                       .alone = b->order.alone,
                       .worker_pid = 4711,
@@ -157,6 +160,7 @@ static void on_done(void *ctx, const json_t *report) {
 static void start_slot(bench *b, int64_t slot, json_t *override) {
     sm_run_want want = {.inspection = b->p,
                         .slot = slot,
+                        .due_ns = b->due_ns,
                         .trigger = slot == SM_NO_SLOT ? "once" : "schedule",
                         .override = override,
                         .done = on_done,
@@ -447,16 +451,65 @@ static void test_stopping(void **state) {
     end(&b);
 }
 
-static void test_recorded_without_a_run(void **state) {
+/* From the due instant until the run's frame went to a worker; of the first attempt. */
+static void test_lateness(void **state) {
+    static const struct {
+        const char *name;
+        double behind, queued; /* behind < 0: no due time */
+        bool lost;
+        double least, most; /* most < 0: null */
+        bool late;
+    } rows[] = {
+        {"in time", 0, 0.25, false, 0.25, 30, false},
+        {"due three seconds ago", 3, 0.5, false, 3.5, 33, true},
+        {"the queue alone makes it late", 0, 2.5, false, 2.5, 32, true},
+        {"never handed to a worker", 3, -1, false, 0, -1, false},
+        {"no due time", -1, 0.5, false, 0, -1, false},
+        {"a repeat has the first attempt's", 3, 0.5, true, 3.5, 33, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
+        print_message("  %s\n", rows[i].name);
+        bench b;
+        begin(&b, false, NULL);
+        b.ends[0] = (ending){.outcome = rows[i].lost ? "lost" : "ok", .queued = rows[i].queued};
+        b.ends[1] = (ending){.outcome = "ok", .queued = 70};
+        if (rows[i].behind >= 0)
+            b.due_ns = sm_wall_ns() - (int64_t)(rows[i].behind * 1e9);
+        run(&b, NULL);
+        const json_t *got = json_object_get(b.report, "lateness");
+        json_t *runs = room_ask(&b.room, SM_OP_QUERY_RUNS, NULL);
+        const json_t *row = json_array_get(runs, 0), *kept = json_object_get(row, "lateness");
+        if (rows[i].most < 0) {
+            assert_true(json_is_null(got) && json_is_null(kept));
+        } else {
+            assert_true(json_number_value(got) >= rows[i].least - 0.001 &&
+                        json_number_value(got) < rows[i].most);
+            assert_true(json_number_value(got) == json_number_value(kept));
+        }
+        assert_int_equal(sm_json_bool(row, "late", !rows[i].late), rows[i].late);
+        if (rows[i].lost)
+            assert_true(json_is_null(json_object_get(json_array_get(runs, 1), "lateness")));
+        json_decref(runs);
+        end(&b);
+    }
+}
+
+/* What people see as the last run stays a run. */
+static void test_disabled_is_no_run(void **state) {
     (void)state;
     bench b;
     begin(&b, false, NULL);
-    sm_runner_record(b.r, b.p, 120, "schedule", "skipped", "still running");
-    assert_int_equal(sm_runner_active(b.r), 1);
-    room_settle(&b.room);
-    assert_int_equal(sm_runner_active(b.r), 0);
-    expect_runs(&b, "skipped/schedule/1");
-    expect_slot(&b, "skipped");
+    run(&b, NULL);
+    b.view.status = 2;
+    start_slot(&b, 120, NULL);
+    room_wait(&b.room, &b.reports, 2);
+    assert_string_equal(said(&b, "outcome"), "disabled");
+    expect_runs(&b, "ok/schedule/1 disabled/schedule/1");
+    expect_slot(&b, "disabled");
+    json_t *last = room_ask(&b.room, SM_OP_QUERY_LAST, NULL);
+    assert_string_equal(sm_json_str(json_object_get(last, "a.run"), "outcome", ""), "ok");
+    json_decref(last);
     end(&b);
 }
 
@@ -499,10 +552,15 @@ static void test_log_json(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends),     cmocka_unit_test(test_repeated_alone),
-        cmocka_unit_test(test_penalty),  cmocka_unit_test(test_views),
-        cmocka_unit_test(test_override), cmocka_unit_test(test_dry),
-        cmocka_unit_test(test_stopping), cmocka_unit_test(test_recorded_without_a_run),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_repeated_alone),
+        cmocka_unit_test(test_penalty),
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_override),
+        cmocka_unit_test(test_dry),
+        cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_lateness),
+        cmocka_unit_test(test_disabled_is_no_run),
         cmocka_unit_test(test_log_json),
     };
     sm_log_setup(SM_LOG_ERROR, false, false);

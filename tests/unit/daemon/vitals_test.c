@@ -29,7 +29,7 @@ typedef struct fixture {
 static int setup(void **state) {
     static fixture f;
     f.now = (times){1700000000 * SM_NS_PER_S, 5000 * SM_NS_PER_S};
-    f.clock = (sm_clock){wall_of, mono_of, &f.now};
+    f.clock = (sm_clock){.wall_ns = wall_of, .mono_ns = mono_of, .ctx = &f.now};
     f.v = sm_vitals_new(&f.clock);
     *state = &f;
     return 0;

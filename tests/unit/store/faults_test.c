@@ -214,6 +214,12 @@ static void make_first_schema(const char *path) {
         "INSERT INTO outbox (seq, account, id, dim, state, head, bytes) VALUES "
         "(2, 'default', 'a', 5, 'pending', 1, 10);"
         "INSERT INTO attempts VALUES (1, 1, 1, 'delivered', 'x');"
+        "INSERT INTO slots (id, slot, trigger, planned_ns, outcome, run) VALUES "
+        "('a', 60, 'schedule', 1, 'skipped', 'r9'), ('a', 120, 'schedule', 1, 'missed', NULL), "
+        "('a', 180, 'schedule', 1, 'planned', NULL), ('a', 30, 'schedule', 1, 'ok', 'r8');"
+        "INSERT INTO runs (run, attempt, id, slot, trigger, started_ns, outcome) VALUES "
+        "('r8', 1, 'a', 30, 'schedule', 1, 'ok'), ('r9', 1, 'a', 60, 'schedule', 1, 'skipped');"
+        "INSERT INTO run_logs VALUES (1, 'x'), (2, 'y');"
         "INSERT INTO kv VALUES ('k', 'v'); COMMIT",
         sm_embedded_sql[0].begin);
     poke(path, sql);
@@ -234,6 +240,14 @@ static void the_first_schema_is_brought_up_to_date(void **state) {
     assert_int_equal(peek(at.path, "PRAGMA user_version"), 1);
     s = open_plain(at.path);
     expect_newest_schema(s);
+    expect(s, SM_OP_SLOT_LAST, NULL,
+           "{'a':{'slot':180,'outcome':'planned','done':120,'open':180}}");
+    json_t *gaps = call(s, SM_OP_QUERY_RUNS, "{'gaps':true}");
+    assert_int_equal(json_array_size(gaps), 2);
+    json_decref(gaps);
+    gaps = call(s, SM_OP_QUERY_RUNS, "{}");
+    assert_int_equal(json_array_size(gaps), 1);
+    json_decref(gaps);
     expect(s, SM_OP_KV_GET, "{'key':'k'}", "'v'");
     json_t *rows = call(s, SM_OP_QUERY_EVENTS, "{}");
     assert_int_equal(json_array_size(rows), 2);

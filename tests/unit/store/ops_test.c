@@ -1,5 +1,6 @@
 /* The contract of store.h, operation by operation, on an empty store each. */
 #include "store_help.h"
+#include "base/str.h"
 
 typedef struct fixture {
     place at;
@@ -45,7 +46,12 @@ static void missing_arguments_are_named(void **state) {
         {"hold without time", SM_OP_OUTBOX_HOLD, "{'at_ns':1,'ids':[]}", "next_ms"},
         {"refuse without at", SM_OP_OUTBOX_REFUSE, "{'ids':[]}", "at_ns"},
         {"slot without id", SM_OP_SLOT_PLAN, "{}", "slot_plan: id"},
-        {"slot end without outcome", SM_OP_SLOT_FINISH, "{'id':'a'}", "outcome"},
+        {"gap without outcome", SM_OP_SLOT_GAP, "{'id':'a'}", "outcome"},
+        {"gap without an end", SM_OP_SLOT_GAP, "{'id':'a','outcome':'missed','from':1}", "to"},
+        {"empty gap", SM_OP_SLOT_GAP,
+         "{'id':'a','outcome':'missed','from':2,'to':1,'count':1,'at_ns':1}", "not empty"},
+        {"unplan without id", SM_OP_SLOT_UNPLAN, "{}", "id"},
+        {"reopen without now", SM_OP_SLOT_REOPEN, "{}", "now"},
         {"run without id", SM_OP_RUN_START, "{'run':'r'}", "id"},
         {"run end without time", SM_OP_RUN_FINISH,
          "{'run':'r','id':'i','trigger':'once','outcome':'ok'}", "finished_ns"},
@@ -236,30 +242,161 @@ static void a_week_of_retries_is_no_book(void **state) {
     f->s = open_plain(f->at.path);
 }
 
+#define PLAN(id, slot, rule)                                                                       \
+    "{'id':'" id "','slot':" #slot ",'trigger':'schedule','planned_ns':1,'rule':" #rule "}"
+#define GAP(from, to, count)                                                                       \
+    "{'id':'a.run','from':" #from ",'to':" #to ",'count':" #count                                  \
+    ",'outcome':'missed','reason':'why','at_ns':7000000000}"
+#define END(slot)                                                                                  \
+    "{'run':'r" #slot "','id':'a.run','slot':" #slot                                               \
+    ",'trigger':'schedule','outcome':'ok','finished_ns':1}"
+
+/* Rows without a run, as "from-to count[~]". */
+static void expect_gaps(sm_store *s, const char *want) {
+    json_t *rows = call(s, SM_OP_QUERY_RUNS, "{'gaps':true}"), *row;
+    char text[400] = "";
+    size_t i;
+    json_array_foreach(rows, i, row) {
+        int64_t to;
+        size_t n = strlen(text);
+        assert_int_equal(sm_time_parse(sm_json_str(row, "to", ""), &to, NULL), SM_OK);
+        snprintf(text + n, sizeof text - n, "%s%lld-%lld %lld%s", n ? ", " : "",
+                 (long long)sm_json_int(row, "slot", 0), (long long)(to / 1000000000),
+                 (long long)sm_json_int(row, "count", 0),
+                 sm_json_bool(row, "estimated", false) ? "~" : "");
+    }
+    json_decref(rows);
+    assert_string_equal(text, want);
+}
+
 static void slots_are_unique(void **state) {
     sm_store *s = ((fixture *)*state)->s;
-    const char *plan = "{'id':'a.run','slot':60,'trigger':'schedule','planned_ns':1}";
     expect(s, SM_OP_SLOT_LAST, NULL, "{}");
-    expect(s, SM_OP_SLOT_PLAN, plan, "{'created':true}");
-    expect(s, SM_OP_SLOT_PLAN, plan, "{'created':false}");
-    expect(s, SM_OP_SLOT_PLAN, "{'id':'b.run','slot':60,'trigger':'schedule','planned_ns':1}",
-           "{'created':true}");
-    expect(s, SM_OP_SLOT_FINISH,
-           "{'id':'a.run','slot':60,'outcome':'ok','run':'r','at_ns':61000000000}", "null");
-    expect(s, SM_OP_SLOT_PLAN, plan, "{'created':false}");
-    expect(
-        s, SM_OP_SLOT_LAST, NULL,
-        "{'a.run':{'slot':60,'outcome':'ok','done':60},'b.run':{'slot':60,'outcome':'planned'}}");
-    expect(s, SM_OP_SLOT_FINISH,
-           "{'id':'a.run','slot':120,'outcome':'missed','run':null,'at_ns':1,'count':7}", "null");
+    expect(s, SM_OP_SLOT_PLAN, PLAN("a.run", 60, 5), "{'created':true,'outcome':'planned'}");
+    expect(s, SM_OP_SLOT_PLAN, PLAN("a.run", 60, 5), "{'created':false,'outcome':'planned'}");
+    expect(s, SM_OP_SLOT_PLAN, PLAN("b.run", 60, 6), "{'created':true,'outcome':'planned'}");
+    expect(s, SM_OP_RUN_FINISH, END(60), "null");
+    expect(s, SM_OP_SLOT_PLAN, PLAN("a.run", 60, 5), "{'created':false,'outcome':'ok'}");
     expect(s, SM_OP_SLOT_LAST, NULL,
-           "{'a.run':{'slot':120,'outcome':'missed','done':60,'missed':120},"
-           "'b.run':{'slot':60,'outcome':'planned'}}");
+           "{'a.run':{'slot':60,'outcome':'ok','done':60},"
+           "'b.run':{'slot':60,'outcome':'planned','open':60,'rule':6,'other':6}}");
+}
+
+static void a_gap_is_one_row(void **state) {
+    sm_store *s = ((fixture *)*state)->s;
+    json_decref(call(s, SM_OP_RUN_FINISH, END(60)));
+    json_decref(call(s, SM_OP_SLOT_PLAN, PLAN("a.run", 120, 5)));
+    json_decref(call(s, SM_OP_SLOT_PLAN, PLAN("a.run", 480, 5)));
+    expect(s, SM_OP_SLOT_GAP, GAP(120, 420, 6), "null");
     expect(s, SM_OP_QUERY_RUNS, "{'gaps':true}",
-           "[{'run':null,'id':'a.run','slot':120,'trigger':'schedule','attempt':0,"
-           "'outcome':'missed','error':null,'traceback':null,"
-           "'started':'1970-01-01T00:02:00.000Z','finished':'1970-01-01T00:00:00.000Z',"
-           "'count':7}]");
+           "[{'id':'a.run','slot':120,'outcome':'missed','from':'1970-01-01T00:02:00.000Z',"
+           "'to':'1970-01-01T00:07:00.000Z','count':6,'estimated':false,'reason':'why',"
+           "'at':'1970-01-01T00:00:07.000Z'}]");
+    expect(s, SM_OP_SLOT_LAST, NULL,
+           "{'a.run':{'slot':480,'outcome':'planned','done':420,'open':480,'rule':5,'other':5}}");
+    /* Longer: the same row, which takes in what was planned meanwhile. */
+    json_t *longer = parse(GAP(120, 480, 7));
+    json_object_set_new(longer, "grows", json_true());
+    json_decref(call_json(s, SM_OP_SLOT_GAP, longer));
+    expect_gaps(s, "120-480 7");
+    expect(s, SM_OP_QUERY_RUNS, "{'status':'missed','id':'b.run'}", "[]");
+    expect(s, SM_OP_QUERY_RUNS, "{'since_ns':481000000000,'gaps':true}", "[]");
+    json_t *rows = call(s, SM_OP_QUERY_RUNS, "{'since_ns':480000000000,'status':'missed'}");
+    assert_int_equal(json_array_size(rows), 1);
+    json_decref(rows);
+    /* Neither is a run, and the last run stays the last run. */
+    rows = call(s, SM_OP_QUERY_RUNS, "{}");
+    assert_int_equal(json_array_size(rows), 1);
+    json_decref(rows);
+    rows = call(s, SM_OP_QUERY_LAST, NULL);
+    assert_string_equal(sm_json_str(json_object_get(rows, "a.run"), "outcome", ""), "ok");
+    json_decref(rows);
+}
+
+/* A due run that was not let start is a gap; the same reason again is the same gap. */
+static void a_run_that_may_not_start_is_a_gap(void **state) {
+    static const struct {
+        int slot;
+        const char *reason, *gaps;
+    } rows[] = {
+        {60, "busy", "60-60 1"},
+        {120, "busy", "60-120 2"},
+        {180, "other", "60-120 2, 180-180 1"},
+        {240, "other", "60-120 2, 180-240 2"},
+        {360, "other", "60-120 2, 180-240 2, 360-360 1"}, /* 300 was run */
+    };
+    sm_store *s = ((fixture *)*state)->s;
+    for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
+        char run[8];
+        snprintf(run, sizeof run, "x%zu", i);
+        if (rows[i].slot == 360)
+            json_decref(call(s, SM_OP_RUN_FINISH, END(300)));
+        json_decref(call_json(s, SM_OP_SLOT_PLAN,
+                              json_pack("{s:s,s:i,s:s,s:i}", "id", "a.run", "slot", rows[i].slot,
+                                        "trigger", "schedule", "planned_ns", 1)));
+        json_decref(call_json(s, SM_OP_RUN_START,
+                              json_pack("{s:s,s:s,s:i,s:s,s:i}", "run", run, "id", "a.run", "slot",
+                                        rows[i].slot, "trigger", "schedule", "started_ns", 1)));
+        json_decref(call_json(s, SM_OP_RUN_FINISH,
+                              json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:i}", "run", run, "id", "a.run",
+                                        "slot", rows[i].slot, "trigger", "schedule", "outcome",
+                                        "skipped", "error", rows[i].reason, "finished_ns", 1)));
+        expect_gaps(s, rows[i].gaps);
+    }
+    json_t *runs = call(s, SM_OP_QUERY_RUNS, NULL), *last = call(s, SM_OP_QUERY_LAST, NULL);
+    assert_int_equal(json_array_size(runs), 1);
+    assert_string_equal(sm_json_str(json_object_get(last, "a.run"), "run", ""), "r300");
+    json_decref(runs);
+    json_decref(last);
+}
+
+/* The clock went back: what has an answer is not counted twice, and keeps its row. */
+static void a_gap_leaves_what_was_run(void **state) {
+    sm_store *s = ((fixture *)*state)->s;
+    json_decref(call(s, SM_OP_RUN_FINISH, END(120)));
+    json_decref(call(s, SM_OP_RUN_FINISH, END(240)));
+    json_decref(call(s, SM_OP_SLOT_GAP, GAP(60, 300, 5)));
+    expect_gaps(s, "60-300 3");
+    json_decref(call(s, SM_OP_SLOT_REOPEN, "{'now':0}"));
+    expect_gaps(s, "");
+    json_decref(call(s, SM_OP_SLOT_GAP, GAP(120, 300, 4)));
+    expect_gaps(s, "121-300 2");
+    json_decref(call(s, SM_OP_SLOT_REOPEN, "{'now':0}"));
+    json_decref(call(s, SM_OP_SLOT_GAP, GAP(120, 120, 1)));
+    expect_gaps(s, "");
+    expect(s, SM_OP_SLOT_PLAN, PLAN("a.run", 120, 5), "{'created':false,'outcome':'ok'}");
+}
+
+static void a_clock_that_went_back_opens_what_had_no_run(void **state) {
+    sm_store *s = ((fixture *)*state)->s;
+    json_decref(call(s, SM_OP_RUN_FINISH, END(60)));
+    json_decref(call(s, SM_OP_SLOT_GAP, GAP(120, 1080, 17)));
+    json_decref(call(s, SM_OP_RUN_FINISH, END(1140)));
+    json_decref(call(s, SM_OP_SLOT_PLAN, PLAN("a.run", 1200, 5)));
+    expect(s, SM_OP_SLOT_REOPEN, "{'now':600}", "{'removed':1,'cut':1}");
+    expect_gaps(s, "120-600 8~");
+    expect(s, SM_OP_SLOT_PLAN, PLAN("a.run", 660, 5), "{'created':true,'outcome':'planned'}");
+    expect(s, SM_OP_SLOT_PLAN, PLAN("a.run", 1140, 5), "{'created':false,'outcome':'ok'}");
+}
+
+static void a_changed_schedule_leaves_no_plan(void **state) {
+    sm_store *s = ((fixture *)*state)->s;
+    json_decref(call(s, SM_OP_SLOT_PLAN, PLAN("a.run", 60, 5)));
+    json_decref(call(s, SM_OP_SLOT_PLAN, PLAN("a.run", 90, 6)));
+    json_decref(call(s, SM_OP_SLOT_PLAN, PLAN("b.run", 90, 5)));
+    expect(s, SM_OP_SLOT_LAST, NULL,
+           "{'a.run':{'slot':90,'outcome':'planned','open':60,'rule':6,'other':5},"
+           "'b.run':{'slot':90,'outcome':'planned','open':90,'rule':5,'other':5}}");
+    expect(s, SM_OP_SLOT_UNPLAN, "{'id':'a.run','from':61,'keep':90}", "{'removed':0}");
+    expect(s, SM_OP_SLOT_UNPLAN, "{'id':'a.run','rule':6}", "{'removed':1}");
+    expect(s, SM_OP_SLOT_UNPLAN, "{'id':'a.run','rule':6}", "{'removed':0}");
+    expect(s, SM_OP_SLOT_UNPLAN, "{'id':'a.run','from':60,'keep':90}", "{'removed':0}");
+    json_decref(call(s, SM_OP_RUN_FINISH, END(30)));
+    json_decref(call(s, SM_OP_SLOT_GAP, GAP(40, 50, 2)));
+    expect(s, SM_OP_SLOT_UNPLAN, "{'id':'a.run'}", "{'removed':1}");
+    expect(s, SM_OP_SLOT_LAST, NULL,
+           "{'a.run':{'slot':40,'outcome':'missed','done':50},"
+           "'b.run':{'slot':90,'outcome':'planned','open':90,'rule':5,'other':5}}");
 }
 
 #define START                                                                                      \
@@ -268,26 +405,26 @@ static void slots_are_unique(void **state) {
 #define FINISH                                                                                     \
     "{'run':'r1','id':'a.run','slot':60,'trigger':'schedule','attempt':1,'outcome':'failed',"      \
     "'error':'boom','traceback':'at 1','finished_ns':62000000000,'seconds':2.0,'cpu':0.5,"         \
-    "'peak':1000,'events':3,'late':true,'log':'hello\\n'}"
+    "'peak':1000,'events':3,'late':true,'lateness':0.25,'log':'hello\\n'}"
 
 static void a_run_begins_and_ends(void **state) {
     sm_store *s = ((fixture *)*state)->s;
     expect(s, SM_OP_SLOT_PLAN, "{'id':'a.run','slot':60,'trigger':'schedule','planned_ns':1}",
-           "{'created':true}");
+           "{'created':true,'outcome':'planned'}");
     expect(s, SM_OP_RUN_START, START, "null");
     expect(s, SM_OP_QUERY_LAST, NULL, "{}");
     expect(s, SM_OP_QUERY_RUNS, "{}",
            "[{'run':'r1','id':'a.run','slot':60,'trigger':'schedule','attempt':1,'outcome':null,"
            "'error':null,'traceback':null,'started':'1970-01-01T00:01:00.000Z','finished':null,"
            "'seconds':null,'cpu':null,'peak':null,'events':null,'late':false,"
-           "'account':'default','node':'local'}]");
+           "'lateness':null,'account':'default','node':'local'}]");
     expect(s, SM_OP_RUN_FINISH, FINISH, "null");
     expect(s, SM_OP_QUERY_RUNS, "{'log':true,'id':'a.run'}",
            "[{'run':'r1','id':'a.run','slot':60,'trigger':'schedule','attempt':1,"
            "'outcome':'failed','error':'boom','traceback':'at 1',"
            "'started':'1970-01-01T00:01:00.000Z','finished':'1970-01-01T00:01:02.000Z',"
-           "'seconds':2.0,'cpu':0.5,'peak':1000,'events':3,'late':true,'account':'default',"
-           "'node':'local','log':'hello\\n'}]");
+           "'seconds':2.0,'cpu':0.5,'peak':1000,'events':3,'late':true,'lateness':0.25,"
+           "'account':'default','node':'local','log':'hello\\n'}]");
     expect(s, SM_OP_QUERY_LAST, NULL,
            "{'a.run':{'outcome':'failed','error':'boom','at':'1970-01-01T00:01:02.000Z',"
            "'seconds':2.0,'events':3,'run':'r1'}}");
@@ -311,11 +448,11 @@ static void a_run_that_never_began_has_a_row(void **state) {
 static void an_attempt_that_is_repeated_leaves_the_slot_open(void **state) {
     sm_store *s = ((fixture *)*state)->s;
     expect(s, SM_OP_SLOT_PLAN, "{'id':'a.run','slot':60,'trigger':'schedule','planned_ns':1}",
-           "{'created':true}");
+           "{'created':true,'outcome':'planned'}");
     json_t *args = parse(FINISH);
     json_object_set_new(args, "final", json_false());
     json_decref(call_json(s, SM_OP_RUN_FINISH, args));
-    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':60,'outcome':'planned'}}");
+    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':60,'outcome':'planned','open':60}}");
     args = parse(FINISH);
     json_object_set_new(args, "attempt", json_integer(2));
     json_object_set_new(args, "outcome", json_string("ok"));
@@ -345,12 +482,23 @@ static void open_runs_are_cancelled_at_start(void **state) {
     assert_int_equal(sm_json_int(json_array_get(got, 0), "slot", 0), 120);
     json_decref(got);
     expect(s, SM_OP_SLOT_LAST, NULL,
-           "{'a.run':{'slot':180,'outcome':'planned','done':60,'missed':120}}");
+           "{'a.run':{'slot':180,'outcome':'planned','done':60,'open':120}}");
     expect(s, SM_OP_RUNS_RECOVER, "{'at_ns':150000000000,'reason':'killed'}",
-           "{'runs':0,'slots':0}");
+           "{'runs':0,'slots':1}");
+    /* Behind a newer answer it is answered itself. */
+    json_decref(call(s, SM_OP_RUN_FINISH,
+                     "{'run':'r2','id':'a.run','slot':150,'trigger':'schedule','outcome':'ok',"
+                     "'finished_ns':150000000000}"));
+    json_decref(call(s, SM_OP_RUNS_RECOVER, "{'at_ns':150000000000,'reason':'killed'}"));
+    expect(s, SM_OP_SLOT_LAST, NULL,
+           "{'a.run':{'slot':180,'outcome':'planned','done':150,'open':180}}");
+    expect_gaps(s, "120-120 1");
+    json_decref(call(s, SM_OP_RUN_FINISH,
+                     "{'run':'r3','id':'a.run','slot':null,'trigger':'manual','outcome':'disabled',"
+                     "'finished_ns':160000000000}"));
     expect(s, SM_OP_QUERY_LAST, NULL,
-           "{'a.run':{'outcome':'cancelled','error':'killed','at':'1970-01-01T00:02:30.000Z',"
-           "'seconds':null,'events':null,'run':'r1'}}");
+           "{'a.run':{'outcome':'ok','error':null,'at':'1970-01-01T00:02:30.000Z',"
+           "'seconds':null,'events':0,'run':'r2'}}");
 }
 
 static void the_registry_keeps_the_last_view(void **state) {
@@ -511,9 +659,9 @@ static void retention_spares_what_matters(void **state) {
     json_decref(call(s, SM_OP_OUTBOX_HOLD, "{'ids':['e3'],'next_ms':1,'at_ns':1}"));
     json_decref(call(s, SM_OP_OUTBOX_REFUSE, "{'ids':['e4'],'at_ns':1}"));
     for (int i = 60; i <= 180; i += 60)
-        json_decref(call_json(
-            s, SM_OP_SLOT_FINISH,
-            json_pack("{s:s,s:i,s:s,s:i}", "id", "a.run", "slot", i, "outcome", "ok", "at_ns", 1)));
+        json_decref(call_json(s, SM_OP_SLOT_GAP,
+                              json_pack("{s:s,s:i,s:i,s:i,s:s,s:i}", "id", "a.run", "from", i, "to",
+                                        i, "count", 1, "outcome", "skipped", "at_ns", 1)));
     json_decref(call(s, SM_OP_RUN_START, START));
     json_t *done = parse(FINISH);
     json_object_set_new(done, "run", json_string("r2"));
@@ -530,7 +678,7 @@ static void retention_spares_what_matters(void **state) {
     got = call(s, SM_OP_QUERY_RUNS, NULL);
     assert_int_equal(json_array_size(got), 1);
     json_decref(got);
-    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':180,'outcome':'ok','done':180}}");
+    expect(s, SM_OP_SLOT_LAST, NULL, "{'a.run':{'slot':180,'outcome':'skipped','done':180}}");
 }
 
 int main(void) {
@@ -545,6 +693,11 @@ int main(void) {
         ROW(answers_move_a_row),
         ROW(a_week_of_retries_is_no_book),
         ROW(slots_are_unique),
+        ROW(a_gap_is_one_row),
+        ROW(a_run_that_may_not_start_is_a_gap),
+        ROW(a_gap_leaves_what_was_run),
+        ROW(a_clock_that_went_back_opens_what_had_no_run),
+        ROW(a_changed_schedule_leaves_no_plan),
         ROW(a_run_begins_and_ends),
         ROW(a_run_that_never_began_has_a_row),
         ROW(an_attempt_that_is_repeated_leaves_the_slot_open),
