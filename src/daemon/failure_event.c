@@ -15,13 +15,6 @@
 
 enum { SENTENCE_MAX = 4000, MESSAGE_MAX = 16 << 10 };
 
-char *sm_failure_dimension(const char *function) {
-    json_t *tags = json_pack("{s:s}", "selfmon_function", function);
-    char *text = sm_event_dimension(tags);
-    json_decref(tags);
-    return text;
-}
-
 /* "inspections/demo/x.lua:14" of a sentence that begins or goes on with it; n = 0: none. */
 static const char *place_of(const char *sentence, size_t *n) {
     *n = 0;

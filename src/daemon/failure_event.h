@@ -17,5 +17,3 @@ typedef struct sm_failure_told {
 /* {title, message, status, dimension_tags, event_id, at_ns, dimension}: as the store accepts it
  * (SM_OP_EVENTS_ACCEPT). New reference. */
 json_t *sm_failure_event(const sm_failure_told *t);
-/* Text of the dimension of a function's failures. malloc'd. */
-char *sm_failure_dimension(const char *function);

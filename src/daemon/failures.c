@@ -333,7 +333,6 @@ static void on_gone(uv_timer_t *timer) {
 
 /* The inspection has another id under the same key: the fault goes with it. */
 static void move(sm_failures *f, entry *e, const sm_inspection *p) {
-    char *dimension = sm_failure_dimension(sm_json_str(e->row, "function", e->id));
     entry *other = sm_map_get(&f->entries, p->id);
     if (!other) {
         other = find_or_make(f, p->id);
@@ -343,9 +342,7 @@ static void move(sm_failures *f, entry *e, const sm_inspection *p) {
         json_object_set(other->about, "function", json_object_get(e->row, "function"));
     }
     sm_store_call(f->o.store, SM_OP_FAILURE_MOVE,
-                  json_pack("{s:s, s:s, s:s}", "from", e->id, "to", p->id, "dimension", dimension),
-                  NULL, NULL);
-    free(dimension);
+                  json_pack("{s:s, s:s}", "from", e->id, "to", p->id), NULL, NULL);
     json_decref(e->row);
     e->row = NULL;
     for (int k = 0; k < KINDS; k++)

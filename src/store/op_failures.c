@@ -73,20 +73,15 @@ out:
     return rc;
 }
 
+/* The open problem itself is known by the association key, which stays. */
 sm_rc sm_op_failure_move(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     (void)result;
     const char *from = sm_arg_text(args, "from", err);
     const char *to = from != NULL ? sm_arg_text(args, "to", err) : NULL;
-    const char *dimension = to != NULL ? sm_arg_text(args, "dimension", err) : NULL;
-    if (dimension == NULL)
+    if (to == NULL)
         return SM_INVALID;
-    sm_rc rc = sm_sql_run(c, err,
-                          "UPDATE OR REPLACE kv SET key = '" SM_FAILURE_PREFIX "' || ?2 "
-                          "WHERE key = '" SM_FAILURE_PREFIX "' || ?1",
-                          "tt", from, to);
-    if (rc != SM_OK)
-        return rc;
     return sm_sql_run(c, err,
-                      "UPDATE OR REPLACE faults SET id = ?2 WHERE id = ?1 AND dimension = ?3",
-                      "ttt", from, to, dimension);
+                      "UPDATE OR REPLACE kv SET key = '" SM_FAILURE_PREFIX "' || ?2 "
+                      "WHERE key = '" SM_FAILURE_PREFIX "' || ?1",
+                      "tt", from, to);
 }

@@ -45,7 +45,7 @@ typedef enum sm_store_op {
      * fault, or the end of its last; so it must fit to `what`. Rows: KV_LIST of SM_FAILURE_PREFIX,
      * about's members and those of the kinds that are open. */
     SM_OP_FAILURE,
-    /* {from, to, dimension(of its event)} -> null: the inspection has another id now */
+    /* {from, to} -> null: the inspection has another id now, and the same key */
     SM_OP_FAILURE_MOVE,
     /* {now_ms, account|null, limit, bytes} -> [{event_id, attempt, payload:{all of ACCEPT's fields,
      * one event}}]; payload is {run,id,ref_key,account,node,checker,title,attempt,

@@ -40,7 +40,7 @@ static void once_and_healed(void **state) {
     sm_store_close(s);
     assert_int_equal(peek(p.path, "SELECT count(*) FROM events"), 2);
     assert_int_equal(peek(p.path, "SELECT count(*) FROM outbox"), 2);
-    assert_int_equal(peek(p.path, "SELECT count(*) FROM faults"), 0);
+    assert_int_equal(peek(p.path, "SELECT count(*) FROM dims WHERE fault_id IS NOT NULL"), 0);
     assert_int_equal(peek(p.path, "SELECT count(DISTINCT fault_id) FROM events"), 1);
     place_drop(&p);
 }
@@ -51,7 +51,7 @@ static void renamed(void **state) {
     place_make(&p);
     sm_store *s = open_plain(p.path);
     assert_true(accepted(s, "a.run", "run", "failed", "e1"));
-    expect(s, SM_OP_FAILURE_MOVE, "{'from':'a.run','to':'b.run','dimension':'dim'}", "null");
+    expect(s, SM_OP_FAILURE_MOVE, "{'from':'a.run','to':'b.run'}", "null");
     assert_false(accepted(s, "b.run", "run", "failed", "e2"));
     assert_true(accepted(s, "b.run", "run", NULL, "e3"));
     sm_store_close(s);
