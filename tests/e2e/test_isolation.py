@@ -5,6 +5,7 @@ import pathlib
 import re
 import resource
 import signal
+import subprocess
 import time
 
 from harness import project, report, run_all, simple, wait_for, workers_of
@@ -252,6 +253,39 @@ def test_no_descriptors():
         assert status(p)["workers"]["totals"]["spawn_failed"] >= 1
         slots = [r["slot"] for r in p.runs("--id", "tick.run") if r["slot"] is not None]
         assert len(slots) == len(set(slots)), slots
+        assert d.stop() == 0, d.err
+
+
+def test_no_processes():
+    """fork fails with EAGAIN for a while: told, no busy loop, slots are recorded, runs again when it works"""
+    with project() as p:
+        p.write("selfmon.conf.lua", "return { workers = 1 }")
+        p.script("tick.lua", simple(schedule="@every 1s"))
+        d = begin(p, 1)
+        wait_for(lambda: ok_runs(p, "tick.run"), "the first run")
+        # Its main thread alone: threads of others are made by calls of the same name.
+        tracer = subprocess.Popen(["strace", "-qqq", "-o", os.devnull, "-e", "trace=clone3,clone,vfork,fork", "-e",
+                                   "inject=clone3,clone,vfork,fork:error=EAGAIN", "-p", str(d.pid)])
+        try:
+            wait_for(lambda: f"TracerPid:\t{tracer.pid}\n" in pathlib.Path(f"/proc/{d.pid}/status").read_text(), "strace")
+            cpu, began = cpu_seconds(d.pid), time.monotonic()
+            for pid in workers_of(d.pid):
+                os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: "Resource temporarily unavailable; next try in" in d.err + d.out, "the failure is told", 30)
+            wait_for(lambda: time.monotonic() > began + 4, "four seconds")
+            spent = cpu_seconds(d.pid) - cpu
+            assert spent < 0.3 * (time.monotonic() - began), spent
+            assert not workers_of(d.pid) and d.process.poll() is None
+        finally:
+            tracer.terminate()
+            tracer.wait()
+        before = len(ok_runs(p, "tick.run"))
+        wait_for(lambda: len(ok_runs(p, "tick.run")) >= before + 3, "it runs again", 60)
+        rows = [r for r in p.runs("--id", "tick.run") if r["slot"] is not None]
+        slots = [r["slot"] for r in rows if r["attempt"] == 1]
+        assert len(slots) == len(set(slots)), slots
+        missing = set(range(min(slots), max(slots))) - set(slots)
+        assert not missing, (sorted(missing), [(r["slot"], r["outcome"]) for r in rows])
         assert d.stop() == 0, d.err
 
 

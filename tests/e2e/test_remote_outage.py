@@ -263,4 +263,27 @@ def test_filling_a_workspace():
         platform.check()
 
 
+
+def test_a_platform_that_never_answers_does_not_hold_the_stop():
+    """a platform that takes requests and never answers: TERM ends the daemon after its last batch, twice TERM at once"""
+    for twice in (False, True):
+        with shop() as (p, platform):
+            p.script("a.lua", script(report(), schedule='"@every 1s"'))
+            d = p.daemon()
+            d.wait_line("ok", "a.run", seconds=30)
+            platform.misbehave("", times=None, delay=300)
+            wait_for(lambda: "pending" in p.deliveries() or "inflight" in p.deliveries(), "an event that waits", 30)
+            began = time.monotonic()
+            d.process.terminate()
+            d.wait_line("stopping")
+            if twice:
+                d.process.terminate()
+            assert d.process.wait(timeout=60) == 0, d.err
+            took = time.monotonic() - began
+            assert took < (8 if twice else 20), took  # 3 s of a last batch, on a busy machine
+            assert "Sanitizer" not in d.err, d.err
+            assert {"pending", "delivered"} >= set(p.deliveries()) and "pending" in p.deliveries(), p.deliveries()
+            print(f"# {took:.1f} s{' with a second TERM' if twice else ''}")
+
+
 run_all(globals())
