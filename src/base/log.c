@@ -3,9 +3,10 @@
  * Text for a person (`warning: …`, `error: …`, information as it is) or one JSON object a line.
  * Every line is masked, its control bytes are escaped, it is cut at 16 KiB and written with one
  * write(2), so lines of several threads and processes do not mix. Any thread may log; the settings
- * are process-wide and set once by main before there are threads. A daemon's lines go through
- * queues, so that nobody waits for their reader; standard output and standard error share one when
- * they are the same file. A failing write is only counted: there is no other place to complain.
+ * are process-wide; main sets them, and the daemon's loop when the configuration changes. A
+ * daemon's lines go through queues, so that nobody waits for their reader; standard output and
+ * standard error share one when they are the same file. A failing write is only counted: there is
+ * no other place to complain.
  */
 #include "base/log.h"
 #include "base/clock.h"
@@ -15,6 +16,7 @@
 #include "base/secret.h"
 #include "base/str.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +26,9 @@
 enum { LINE_MAX_BYTES = 16 << 10 };
 
 static struct {
-    sm_level min;
-    bool json;
-    bool color;
+    atomic_int min;
+    atomic_bool json;
+    atomic_bool color;
     sm_outq *out, *err; /* NULL: written directly */
     size_t dropped;     /* by queues that are gone */
 } settings = {.min = SM_LOG_INFO};
@@ -34,13 +36,13 @@ static struct {
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
 
 void sm_log_setup(sm_level min, bool json, bool color) {
-    settings.min = min;
+    settings.min = (int)min;
     settings.json = json;
     settings.color = color;
 }
 
 bool sm_log_enabled(sm_level level) {
-    return level >= settings.min;
+    return (int)level >= settings.min;
 }
 
 sm_rc sm_level_parse(const char *s, sm_level *out, sm_err *err) {

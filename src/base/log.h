@@ -14,7 +14,7 @@ typedef enum sm_level {
     SM_LOG_NONE
 } sm_level;
 
-/* Called once by main, before threads. json: one JSON object a line ("time","level","msg"). */
+/* From now on; any thread. json: one JSON object a line ("time","level","msg"). */
 void sm_log_setup(sm_level min, bool json, bool color);
 void sm_log(sm_level level, const char *fmt, ...) SM_PRINTF(2, 3);
 /* The same; `fields` (an object, borrowed, without "time", "level", "msg") become members of a JSON

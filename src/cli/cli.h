@@ -51,6 +51,8 @@ void sm_streams_unblock(void);
 int sm_cli_fail(int code, const char *sentence);
 /* Loads the configuration and sets up the log. 0, or the exit code after saying why. */
 int sm_cli_config(const sm_args *a, bool need_root, sm_config **out);
+/* Sets up the log as arguments and configuration say. */
+void sm_cli_log(const sm_args *a, const sm_config *config);
 /* The same for those who only look: any node will do. *err has the sentence, nothing is printed. */
 sm_rc sm_cli_load(const sm_args *a, bool need_root, sm_config **out, sm_err *err);
 /* Calls line for each value of the configuration, sorted by key: secrets as ***. */

@@ -46,6 +46,8 @@ static void check(findings *f, const sm_inspection *p) {
                  p->id);
         add(f, "SM010", "warning", file, line, text);
     }
+    for (size_t i = 0; i < json_array_size(p->notes) && !ignored(p, "SM012"); i++)
+        add(f, "SM012", "warning", file, line, json_string_value(json_array_get(p->notes, i)));
     if (p->n_crons == 0 && !ignored(p, "SM011")) {
         snprintf(text, sizeof text, "%s: it has no schedule and runs on demand only", p->id);
         add(f, "SM011", "warning", file, line, text);

@@ -19,9 +19,9 @@ enum { BUSY_MS = 100, LAST_LINES_MS = 1000 };
 
 typedef struct show {
     const sm_args *args;
-    const sm_config *config;
-    FILE *to;    /* where a person reads; a text in memory for the log of a daemon */
-    char *lines; /* that text, and its length */
+    sm_config *config; /* referenced */
+    FILE *to;          /* where a person reads; a text in memory for the log of a daemon */
+    char *lines;       /* that text, and its length */
     size_t lines_n;
     bool json; /* the daemon's log is JSON */
     bool color;
@@ -107,6 +107,21 @@ static sm_rc begin_serving(void *ctx, const sm_app *app, uv_loop_t *loop, sm_err
 static void end_serving(void *ctx) {
     show *s = ctx;
     sm_serve_close(s->serve);
+}
+
+/* For a person, or as JSON into the log of a daemon. */
+static void choose_format(show *s) {
+    const char *format = s->args->log_format ? s->args->log_format : s->config->log_format;
+    s->json = !s->args->once && strcmp(format, "json") == 0;
+    s->color = !s->json && sm_cli_color(s->args, s->args->once ? s->to : stdout);
+}
+
+static void told_configured(void *ctx, const sm_config *now) {
+    show *s = ctx;
+    sm_config_free(s->config);
+    s->config = sm_config_ref(now);
+    sm_cli_log(s->args, now);
+    choose_format(s);
 }
 
 /* `disabled` is told when it begins, not at each slot. */
@@ -342,9 +357,7 @@ int sm_cmd_run(const sm_args *given) {
               .disabled = json_object(),
               .events = json_array(),
               .summary = json_array()};
-    const char *format = args.log_format ? args.log_format : config->log_format;
-    s.json = !args.once && strcmp(format, "json") == 0;
-    s.color = !s.json && sm_cli_color(&args, s.to);
+    choose_format(&s);
     if (!args.once) {
         s.to = open_memstream(&s.lines, &s.lines_n);
         sm_streams_unblock();
@@ -355,6 +368,7 @@ int sm_cmd_run(const sm_args *given) {
                                                   : SM_APP_DAEMON,
                               .self = args.self,
                               .config = config,
+                              .flags = args.once ? NULL : &args.flags,
                               .select = select,
                               .override = args.override,
                               .drain_ms = (int)(args.drain_s * 1000),
@@ -364,6 +378,7 @@ int sm_cmd_run(const sm_args *given) {
                                            .loaded = told_loaded,
                                            .run = told_run,
                                            .stopping = told_stopping,
+                                           .configured = told_configured,
                                            .serving = begin_serving,
                                            .closing = end_serving},
                               .notify = notify};
@@ -385,6 +400,6 @@ int sm_cmd_run(const sm_args *given) {
     json_decref(s.summary);
     json_decref(select);
     sm_notify_free(notify);
-    sm_config_free(config);
+    sm_config_free(s.config);
     return code;
 }

@@ -311,6 +311,11 @@ static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
     json_object_set_new(status, "accounts", accounts);
     add_process(status, said);
     add_counts(status);
+    json_t *read = json_object_get(said, "configuration");
+    json_object_set_new(status, "configuration",
+                        read ? json_incref(read)
+                             : json_pack("{s:s?, s:n, s:n, s:n, s:n, s:n}", "file", config->file,
+                                         "loaded_at", "error", "stale", "reloads", "failures"));
     json_object_set_new(status, "trouble",
                         json_is_array(trouble) ? json_incref(trouble) : json_array());
     json_decref(said);
@@ -323,11 +328,17 @@ int sm_cmd_status(const sm_args *a) {
     sm_err err = SM_ERR_INIT;
     if (a->n_rest > 0)
         return sm_cli_fail(SM_EXIT_USAGE, "status: it takes no argument");
-    if (sm_cli_load(a, false, &config, &err) != SM_OK)
+    /* A daemon works on with the configuration it had, and can tell what is wrong with this one. */
+    bool bare = sm_cli_load(a, false, &config, &err) != SM_OK;
+    if (bare && sm_config_load_bare(&a->flags, &config, NULL) != SM_OK)
         return sm_cli_fail(SM_EXIT_CONFIG, err.msg);
     int code = SM_EXIT_OK;
+    sm_err wrong = err;
     json_t *status = json_pack("{s:[], s:[]}", "inspections", "load_errors");
-    if (gather(config, status, &err) != SM_OK)
+    sm_rc rc = gather(config, status, &err);
+    if (bare && (rc != SM_OK || !sm_json_bool(status, "daemon", false)))
+        code = sm_cli_fail(SM_EXIT_CONFIG, wrong.msg);
+    else if (rc != SM_OK)
         code = sm_cli_fail(SM_EXIT_FAIL, err.msg);
     else if (a->json)
         sm_cli_json(status);

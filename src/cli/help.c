@@ -215,6 +215,7 @@ static const struct {
              "  SM001  the file does not load\n"
              "  SM010  an API key stands in the script\n"
              "  SM011  no schedule: the inspection runs on demand only\n"
+             "  SM012  a limit above the ceiling of the configuration: it gets the ceiling\n"
              "\n"
              "Exit codes: 0 nothing found, 1 findings, 64 usage, 78 configuration.\n"
              "\n"

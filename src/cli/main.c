@@ -11,6 +11,7 @@
 #include "store/store.h"
 #include "worker/entry.h"
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -105,7 +106,17 @@ static int dispatch(const char *self, int argc, char **argv) {
     return unknown_command(command);
 }
 
+/* A HUP before the daemon's loop handles it must not end the program: it waits (app_signals). */
+static void hold_hup(void) {
+    sigset_t hup;
+    sigemptyset(&hup);
+    sigaddset(&hup, SIGHUP);
+    sigprocmask(SIG_BLOCK, &hup, NULL);
+}
+
 int main(int argc, char **argv) {
+    if (argc >= 2 && strcmp(argv[1], "run") == 0)
+        hold_hup();
     sm_streams_take();
     if (argc >= 2 && strcmp(argv[1], "--worker") == 0)
         return sm_worker_main(argc, argv);

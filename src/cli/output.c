@@ -47,21 +47,23 @@ static void log_value(void *ctx, const char *key, const char *value, const char 
     sm_log(SM_LOG_DEBUG, "configuration: %s = %s (%s)", key, value, origin);
 }
 
-sm_rc sm_cli_load(const sm_args *a, bool need_root, sm_config **out, sm_err *err) {
+void sm_cli_log(const sm_args *a, const sm_config *config) {
     sm_level level = SM_LOG_INFO;
-    const char *format = a->log_format;
-    sm_rc rc = sm_config_load(a->self, &a->flags, need_root, out, err);
-    if (rc != SM_OK)
-        return rc;
-    if (sm_level_parse((*out)->log_level, &level, NULL) != SM_OK)
+    const char *format = a->log_format ? a->log_format : config->log_format;
+    if (sm_level_parse(config->log_level, &level, NULL) != SM_OK)
         level = SM_LOG_INFO;
     if (a->verbose)
         level = SM_LOG_DEBUG;
     else if (a->quiet)
         level = SM_LOG_WARN;
-    if (!format)
-        format = (*out)->log_format;
     sm_log_setup(level, strcmp(format, "json") == 0, sm_cli_color(a, stderr));
+}
+
+sm_rc sm_cli_load(const sm_args *a, bool need_root, sm_config **out, sm_err *err) {
+    sm_rc rc = sm_config_load(a->self, &a->flags, need_root, out, err);
+    if (rc != SM_OK)
+        return rc;
+    sm_cli_log(a, *out);
     if (a->verbose)
         sm_cli_explain(*out, log_value, NULL);
     return SM_OK;

@@ -26,7 +26,7 @@ struct sm_accounts {
     uv_loop_t *loop;
     sm_http *http;
     sm_store *store;
-    const sm_config *config;
+    sm_config *config; /* referenced */
     account **list;
     size_t n;
 };
@@ -201,7 +201,7 @@ sm_rc sm_accounts_open(uv_loop_t *loop, sm_http *http, sm_store *store, const sm
     const char *name;
     json_t *conf;
     sm_rc rc = SM_OK;
-    *a = (sm_accounts){.loop = loop, .http = http, .store = store, .config = config};
+    *a = (sm_accounts){.loop = loop, .http = http, .store = store, .config = sm_config_ref(config)};
     json_object_foreach(config->accounts, name, conf) {
         if (rc == SM_OK)
             rc = add(a, name, conf, json_object_get(conf, "node"), NULL, NULL, err);
@@ -209,6 +209,10 @@ sm_rc sm_accounts_open(uv_loop_t *loop, sm_http *http, sm_store *store, const sm
     /* Also after a failure: what was made must be closed before the loop ends. */
     *out = a;
     return rc;
+}
+
+void sm_accounts_configure(sm_accounts *a, const sm_config *config) {
+    (void)a, (void)config;
 }
 
 size_t sm_accounts_count(const sm_accounts *a) {
@@ -259,6 +263,7 @@ void sm_accounts_free(sm_accounts *a) {
         return;
     for (size_t i = 0; i < a->n; i++)
         account_free(a->list[i]);
+    sm_config_free(a->config);
     free(a->list);
     free(a);
 }

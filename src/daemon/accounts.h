@@ -16,6 +16,9 @@ sm_rc sm_accounts_node(const json_t *node, bool insecure, sm_node *out, sm_err *
 /* Makes the account of an inspection that has its key in the script (its `account` is
  * `script-…`), if there is none yet, or gives it the script's key; nothing for others. */
 sm_rc sm_accounts_learn(sm_accounts *a, const sm_inspection *inspection, sm_err *err);
+/* Another configuration holds from now on: accounts are changed in place, opened, or taken out of
+ * the list; those with another node are opened anew. */
+void sm_accounts_configure(sm_accounts *a, const sm_config *config);
 size_t sm_accounts_count(const sm_accounts *a);
 const char *sm_accounts_name(const sm_accounts *a, size_t i);
 /* By name; NULL when there is no such account. */

@@ -53,6 +53,7 @@ static void close_all(sm_app *a) {
         sm_http_close(a->http);
     sm_app_signals_close(a);
     sm_app_upkeep_close(a);
+    sm_app_reload_close(a);
     sm_notify_close(a->o.notify);
     sm_app_hush_close(a);
     sm_failures_close(a->failures);
@@ -90,6 +91,7 @@ void sm_app_stop(sm_app *a) {
     if (a->o.notify)
         sm_notify_stopping(a->o.notify);
     sm_app_upkeep_stop(a);
+    sm_app_reload_stop(a);
     uv_timer_stop(&a->settle);
     if (a->scheduler)
         sm_scheduler_stop(a->scheduler);
@@ -122,6 +124,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_app *a = sm_calloc(1, sizeof *a);
     a->o = *opt;
     a->vitals = sm_vitals_new(sm_clock_system());
+    a->o.config = sm_config_ref(opt->config);
     a->dir = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
     uv_loop_init(&a->loop);
     signal(SIGPIPE, SIG_IGN);
@@ -134,6 +137,8 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     if (a->o.notify)
         sm_notify_open(a->o.notify, &a->loop);
     sm_app_hush_open(a);
+    if (a->o.mode == SM_APP_DAEMON)
+        sm_app_reload_open(a);
     sm_err first = SM_ERR_INIT;
     if (sm_app_build(a, &first) != SM_OK)
         sm_app_fail(a, first.code, first.msg);
@@ -158,6 +163,8 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_control_free(a->control);
     sm_storewatch_free(a->storewatch);
     sm_vitals_free(a->vitals);
+    sm_app_reload_free(a);
+    sm_config_free(a->o.config);
     uv_loop_close(&a->loop);
     sm_statedir_release(&a->dir);
     sm_rc rc = a->rc;

@@ -31,12 +31,15 @@ typedef struct sm_app_listener {
     sm_rc (*serving)(void *ctx, const sm_app *app, uv_loop_t *loop, sm_err *err);
     /* Its handles close now. Called once, also when serving was not. */
     void (*closing)(void *ctx);
+    /* Daemon: the configuration changed; another one holds from now on. Borrowed. */
+    void (*configured)(void *ctx, const sm_config *now);
 } sm_app_listener;
 
 typedef struct sm_app_options {
     sm_app_mode mode;
-    const char *self; /* path of this executable */
-    sm_config *config;
+    const char *self;                /* path of this executable */
+    sm_config *config;               /* referenced while it is used */
+    const sm_flags *flags;           /* it was loaded with; DAEMON only, else NULL */
     const json_t *select, *override; /* daemon/once.h; ONCE and DRY */
     int drain_ms;
     int wait_ms;       /* ONCE: how long to wait for the platform's budget of calls */
@@ -61,8 +64,20 @@ const char *sm_app_unready(const sm_app *app, char *out, size_t cap);
  * made.
  * {version, pid, alive, unready: sentence|null, vitals: sm_vitals_snapshot, process: {rss, cpu,
  *  threads, fds, max_fds}, pool: sm_dispatcher_status, catalog: {inspections, load_errors, stale,
- *  scan (seconds)}, conduct: {quarantined, penalised, held, repeated}, accounts:
- * sm_accounts_status, view_age: seconds|null (the oldest that the platform said of an inspection),
- * deliveries: sm_desks_verdicts, trouble: [sentences], store: sm_storewatch_snapshot|null,
- * log_dropped: lines} */
+ *  scan (seconds)}, conduct: {quarantined, penalised, held, repeated}, configuration:
+ *  sm_app_configuration, accounts: sm_accounts_status, view_age: seconds|null (the oldest that the
+ *  platform said of an inspection), deliveries: sm_desks_verdicts, trouble: [sentences], store:
+ *  sm_storewatch_snapshot|null, log_dropped: lines} */
 json_t *sm_app_snapshot(const sm_app *app);
+
+/* ---- app_reload.c ---- */
+
+/* The configuration may have changed: it is read again soon, beside the loop. Asking often costs
+ * nothing. */
+void sm_app_reconfigure(sm_app *app);
+/* The files to watch for that: absolute paths, ended by NULL. Borrowed until the next reading; a
+ * file that is wrong or missing is among them. */
+const char *const *sm_app_config_files(const sm_app *app);
+/* {file|null, loaded_at, error|null, reloads, failures}: error is why the file as it is now does
+ * not count. New reference. */
+json_t *sm_app_configuration(const sm_app *app);

@@ -129,8 +129,7 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
         a->loading++;
         sm_failures_load(a->failures, one_loaded, a);
     }
-    sm_runner_options runner = {.config = c,
-                                .dispatcher = a->dispatcher,
+    sm_runner_options runner = {.dispatcher = a->dispatcher,
                                 .intake = a->intake,
                                 .store = a->store,
                                 .conduct = a->conduct,

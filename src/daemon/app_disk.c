@@ -6,7 +6,6 @@
  * thread.
  */
 #include "base/clock.h"
-#include "base/log.h"
 #include "daemon/app_parts.h"
 
 enum {
@@ -56,16 +55,12 @@ static void walk_soon(sm_app *a) {
     plan_walk(a, since >= rest ? 0 : (uint64_t)(rest - since) + 1);
 }
 
-static void reconfigure(sm_app *a) {
-    sm_log(SM_LOG_DEBUG, "%s changed", a->o.config->file ? a->o.config->file : "configuration");
-}
-
 static void on_walk(uv_timer_t *timer) {
     sm_app *a = timer->data;
     a->walked_ns = sm_mono_ns();
     sm_catalog_scan(a->catalog);
     if (sm_watch_files_differ(a->watch))
-        reconfigure(a);
+        sm_app_reconfigure(a);
     double rest = sm_catalog_walk_ms(a->catalog) * WALK_SHARE;
     double wait = sm_watch_polling(a->watch) ? POLL_MS : WALK_MS;
     plan_walk(a, (uint64_t)(wait > rest ? wait : rest));
@@ -101,10 +96,18 @@ static void on_changed(void *ctx, unsigned what) {
     if ((what & SM_WATCH_FOLDERS) || links)
         walk_soon(a);
     if (what & SM_WATCH_CONFIG)
-        reconfigure(a);
+        sm_app_reconfigure(a);
 }
 
 /* ---- life ---- */
+
+void sm_app_disk_files(sm_app *a) {
+    const char *const *files = sm_app_config_files(a);
+    size_t n = 0;
+    while (files[n])
+        n++;
+    sm_watch_files(a->watch, files, n);
+}
 
 void sm_app_disk_watch(sm_app *a) {
     const sm_watch_options opt = {.loop = &a->loop,
@@ -113,9 +116,8 @@ void sm_app_disk_watch(sm_app *a) {
                                   .touched = on_touched,
                                   .changed = on_changed,
                                   .ctx = a};
-    const char *file = a->o.config->file;
     a->watch = sm_watch_new(&opt);
-    sm_watch_files(a->watch, &file, file ? 1 : 0);
+    sm_app_disk_files(a);
     sm_catalog_watched(a->catalog, &(sm_catalog_eyes){.take = take,
                                                       .begin = begin,
                                                       .folder = folder,

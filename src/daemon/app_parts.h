@@ -37,8 +37,9 @@ struct sm_app {
     sm_ahead *ahead; /* a daemon with a remote platform */
     sm_control *control;
     sm_vitals *vitals;
-    sm_storewatch *storewatch; /* a daemon */
-    uv_async_t wake;           /* the store has completions */
+    sm_storewatch *storewatch;    /* a daemon */
+    struct sm_app_reload *reload; /* a daemon */
+    uv_async_t wake;              /* the store has completions */
     uv_signal_t on_int, on_term, on_hup, on_quit;
     sm_watch *watch;   /* a daemon */
     int64_t walked_ns; /* monotonic: when the folder was last walked */
@@ -62,11 +63,21 @@ void sm_app_stop(sm_app *a);
 void sm_app_stop_now(sm_app *a);
 void sm_app_close_handle(uv_handle_t *handle); /* unless it closes already */
 
+/* app_reload.c */
+void sm_app_reload_open(sm_app *a);
+void sm_app_reload_asked(sm_app *a); /* sm_app_reconfigure, for a person who waits for an answer */
+void sm_app_reload_started(sm_app *a);    /* what was asked before the start is done now */
+bool sm_app_reload_busy(const sm_app *a); /* it is being read, or soon will be */
+void sm_app_reload_stop(sm_app *a);
+void sm_app_reload_close(sm_app *a);
+void sm_app_reload_free(sm_app *a);
+
 /* app_signals.c */
 void sm_app_signals_open(sm_app *a);
 void sm_app_signals_close(sm_app *a);
 
 /* app_disk.c: makes the watch, before the first scan; then begins to look by itself. */
+void sm_app_disk_files(sm_app *a); /* watches the files of the configuration as it is now */
 void sm_app_disk_watch(sm_app *a);
 void sm_app_disk_start(sm_app *a);
 
@@ -74,6 +85,7 @@ void sm_app_disk_start(sm_app *a);
 void sm_app_upkeep_open(sm_app *a);
 void sm_app_upkeep_start(sm_app *a);
 void sm_app_upkeep_stop(sm_app *a);
+void sm_app_upkeep_configure(sm_app *a, const sm_config *old); /* a->o.config is the new one */
 void sm_app_upkeep_close(sm_app *a);
 
 /* app_vitals.c */
@@ -95,7 +107,8 @@ sm_rc sm_app_build(sm_app *a, sm_err *err);
 /* app_start.c */
 /* Begins, once everything that must be known is known. */
 void sm_app_maybe_start(sm_app *a);
-void sm_app_catalog_changed(void *app);                /* catalog.h */
+void sm_app_catalog_changed(void *app); /* catalog.h */
+void sm_app_take_catalog(sm_app *a);    /* accounts and schedules of what is published now */
 void sm_app_reported(void *app, const json_t *report); /* runner.h */
 /* A request over the socket (control.h). */
 void sm_app_answer(void *app, sm_control_peer *peer, const json_t *request);

@@ -127,8 +127,17 @@ void sm_app_maybe_start(sm_app *a) {
         sm_app_upkeep_start(a);
         tell_ready(a);
         sm_app_hush_start(a);
+        sm_app_reload_started(a);
     } else {
         start_once(a);
+    }
+}
+
+void sm_app_take_catalog(sm_app *a) {
+    learn(a);
+    if (a->o.mode == SM_APP_DAEMON) {
+        update_schedules(a);
+        tell_ready(a);
     }
 }
 
@@ -142,11 +151,7 @@ void sm_app_catalog_changed(void *ctx) {
         return;
     }
     sm_app_reloaded(a);
-    learn(a);
-    if (a->o.mode == SM_APP_DAEMON) {
-        update_schedules(a);
-        tell_ready(a);
-    }
+    sm_app_take_catalog(a);
     if (a->o.listener.loaded)
         a->o.listener.loaded(a->o.listener.ctx, a, false);
 }

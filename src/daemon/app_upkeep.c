@@ -41,6 +41,12 @@ void sm_app_upkeep_start(sm_app *a) {
     uv_timer_start(&a->prune, on_prune, PRUNE_FIRST_MS, 0);
 }
 
+void sm_app_upkeep_configure(sm_app *a, const sm_config *old) {
+    const sm_config *c = a->o.config;
+    if (c->keep_runs_s < old->keep_runs_s || c->keep_events_s < old->keep_events_s)
+        uv_timer_start(&a->prune, on_prune, 0, 0);
+}
+
 void sm_app_upkeep_stop(sm_app *a) {
     uv_timer_stop(&a->rescan);
     uv_timer_stop(&a->look);

@@ -102,11 +102,11 @@ json_t *sm_app_snapshot(const sm_app *a) {
     if (!a->catalog)
         return NULL;
     return json_pack(
-        "{s:s, s:i, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "version",
-        SM_VERSION, "pid", (int)getpid(), "alive", sm_app_alive(a), "unready",
+        "{s:s, s:i, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}",
+        "version", SM_VERSION, "pid", (int)getpid(), "alive", sm_app_alive(a), "unready",
         sm_app_unready(a, why, sizeof why), "vitals", sm_vitals_snapshot(a->vitals), "process",
         sm_selfproc(), "pool", sm_dispatcher_status(a->dispatcher), "catalog", catalog_json(a),
-        "conduct", conduct_json(a), "accounts",
+        "conduct", conduct_json(a), "configuration", sm_app_configuration(a), "accounts",
         a->accounts ? sm_accounts_status(a->accounts) : json_array(), "view_age", oldest_view(a),
         "deliveries", a->desks ? sm_desks_verdicts(a->desks) : json_object(), "trouble",
         a->desks ? sm_desks_troubles(a->desks) : json_array(), "store",

@@ -31,6 +31,16 @@ void sm_catalog_note(sm_catalog *c, int level, const char *sentence) {
         json_array_remove(c->notes, 0);
 }
 
+void sm_catalog_note_once(sm_catalog *c, int level, const char *sentence) {
+    size_t i;
+    json_t *known;
+    json_array_foreach(c->notes, i, known) {
+        if (strcmp(json_string_value(known), sentence) == 0)
+            return;
+    }
+    sm_catalog_note(c, level, sentence);
+}
+
 sm_catfile *sm_catalog_file(sm_catalog *c, const char *rel) {
     sm_catfile *f = sm_map_get(&c->files, rel);
     if (!f) {
@@ -223,6 +233,11 @@ static void finish(sm_catalog *c) {
     life->refs++;
     if (tell && c->changed)
         c->changed(c->ctx);
+    if (life->c && c->idle && c->phase == SM_CAT_IDLE) {
+        void (*idle)(void *ctx) = c->idle;
+        c->idle = NULL;
+        idle(c->idle_ctx);
+    }
     if (life->c && again && life->c->phase == SM_CAT_IDLE)
         start(life->c);
     life_unref(life);
@@ -252,6 +267,37 @@ void sm_catalog_look(sm_catalog *c) {
         start(c);
     else
         c->again = true;
+}
+
+void sm_catalog_when_idle(sm_catalog *c, void (*idle)(void *ctx), void *ctx) {
+    if (c->phase == SM_CAT_IDLE) {
+        idle(ctx);
+        return;
+    }
+    c->idle = idle;
+    c->idle_ctx = ctx;
+}
+
+/* The main chunk has 1 s of CPU (script-api 1.3). */
+static void set_config(sm_catalog *c, const sm_config *cfg) {
+    c->cfg = cfg;
+    json_decref(c->load_limits);
+    c->load_limits = cfg->limits ? json_copy(cfg->limits) : json_object();
+    json_object_set_new(c->load_limits, "cpu", json_real(1));
+    json_object_set_new(c->load_limits, "wall", json_real(2.5));
+}
+
+size_t sm_catalog_configure(sm_catalog *c, const sm_config *cfg) {
+    size_t n, changed = 0;
+    set_config(c, cfg);
+    sm_catfile **files = sm_catalog_files(c, &n);
+    for (size_t i = 0; i < n; i++)
+        changed += files[i]->lib ? 0 : sm_catalog_remake(c, files[i]);
+    free(files);
+    sm_catalog_publish(c);
+    sm_catalog_tell_unknown(c);
+    c->dirty = false;
+    return changed;
 }
 
 bool sm_catalog_busy(const sm_catalog *c) {
@@ -294,7 +340,6 @@ const json_t *sm_catalog_notes(const sm_catalog *c) {
 sm_catalog *sm_catalog_new(const sm_config *cfg, const sm_secret *assoc, struct sm_dispatcher *d,
                            struct sm_store *store, sm_catalog_changed changed, void *ctx) {
     sm_catalog *c = sm_calloc(1, sizeof *c);
-    c->cfg = cfg;
     c->assoc = assoc;
     c->d = d;
     c->store = store;
@@ -308,10 +353,7 @@ sm_catalog *sm_catalog_new(const sm_config *cfg, const sm_secret *assoc, struct 
     sm_map_init(&c->marks);
     sm_map_init(&c->warned);
     c->whole = true;
-    /* The main chunk has 1 s of CPU (script-api 1.3). */
-    c->load_limits = cfg->limits ? json_copy(cfg->limits) : json_object();
-    json_object_set_new(c->load_limits, "cpu", json_real(1));
-    json_object_set_new(c->load_limits, "wall", json_real(2.5));
+    set_config(c, cfg);
     return c;
 }
 

@@ -58,6 +58,8 @@ typedef struct sm_inspection {
     json_t *conf_params; /* from the configuration (and its instance), may be NULL */
     json_t *grants;      /* array */
     json_t *limits;      /* effective limits for the run frame (wall = timeout) */
+    json_t *net;         /* policy of the configuration it was made with, or NULL */
+    json_t *notes;       /* array of sentences: limits it asks for and does not get; or NULL */
     sm_cron **crons;
     size_t n_crons;
     sm_tz *tz; /* NULL = UTC; owned */
@@ -128,6 +130,13 @@ void sm_catalog_counts(const sm_catalog *c, sm_catalog_count *out);
 sm_inspection *const *sm_catalog_list(const sm_catalog *c, size_t *n);
 sm_inspection *sm_catalog_find(const sm_catalog *c, const char *id); /* NULL when there is none */
 const sm_load_error *sm_catalog_errors(const sm_catalog *c, size_t *n);
+/* Makes every inspection anew from a configuration (borrowed until the next one), keeps those that
+ * come out the same, and publishes; nothing loads. Files with a fault are loaded again by the next
+ * scan. Not while a scan runs. Returns how many inspections are new, changed or gone. `changed` is
+ * not called. */
+size_t sm_catalog_configure(sm_catalog *c, const sm_config *cfg);
+/* Calls idle(ctx) once, from inside when no scan runs, else at the end of the one that does. */
+void sm_catalog_when_idle(sm_catalog *c, void (*idle)(void *ctx), void *ctx);
 /* Wall milliseconds the last finished scan took. */
 double sm_catalog_scan_ms(const sm_catalog *c);
 /* Sentences that are no errors (warnings of the walk, of renamed files, prints of main chunks), the

@@ -77,12 +77,24 @@ static char *sentence_at(const sm_catalog *c, const sm_catfile *f, int line, con
                     : sm_asprintf("%s/%s: %s", c->cfg->display, f->rel, msg);
 }
 
+static void tell_notes(sm_catalog *c, const sm_catfile *f, const sm_inspections *made) {
+    for (size_t i = 0; i < made->n; i++) {
+        const sm_inspection *p = made->list[i];
+        for (size_t k = 0; k < json_array_size(p->notes); k++) {
+            char *sentence = sentence_at(c, f, (int)sm_json_int(p->spec, "line", 0),
+                                         json_string_value(json_array_get(p->notes, k)));
+            sm_catalog_note_once(c, SM_LOG_WARN, sentence);
+            free(sentence);
+        }
+    }
+}
+
 /* Makes source with specs (checked; taken) the version of f that runs. On a fault of the script
  * nothing changes, and the sentence is set. */
 static bool take(sm_catalog *c, sm_catfile *f, sm_source *source, json_t *specs) {
     sm_inspections made;
     sm_err err = SM_ERR_INIT;
-    if (sm_inspection_make(c->cfg, c->assoc, source, specs, &made, &err) != SM_OK) {
+    if (sm_inspection_make(c->cfg, c->assoc, source, specs, false, &made, &err) != SM_OK) {
         char *sentence = sentence_at(c, f, made.line, err.msg);
         sm_catalog_fault(c, f, sentence, made.line);
         free(sentence);
@@ -90,6 +102,7 @@ static bool take(sm_catalog *c, sm_catfile *f, sm_source *source, json_t *specs)
         json_decref(specs);
         return false;
     }
+    tell_notes(c, f, &made);
     sm_inspections_fini(&f->made);
     f->made = made;
     sm_source_ref(source);
@@ -188,6 +201,58 @@ void sm_catalog_rebase(sm_catalog *c, sm_catfile *f) {
         f->tried = sm_source_ref(s);
     }
     sm_source_unref(s);
+}
+
+static sm_inspection *made_of(const sm_inspections *made, const char *id) {
+    for (size_t i = 0; i < made->n; i++)
+        if (strcmp(made->list[i]->id, id) == 0)
+            return made->list[i];
+    return NULL;
+}
+
+/* Puts former inspections in the place of new ones that are the same; returns how many are not. */
+static size_t keep_same(const sm_inspections *former, sm_inspections *fresh) {
+    size_t kept = 0, known = 0;
+    for (size_t i = 0; i < fresh->n; i++) {
+        sm_inspection *old = made_of(former, fresh->list[i]->id);
+        known += old != NULL;
+        if (!old || !sm_inspection_same(old, fresh->list[i]))
+            continue;
+        sm_inspection_unref(fresh->list[i]);
+        fresh->list[i] = sm_inspection_ref(old);
+        kept++;
+    }
+    return fresh->n - kept + (former->n - known);
+}
+
+size_t sm_catalog_remake(sm_catalog *c, sm_catfile *f) {
+    sm_inspections made;
+    sm_err err = SM_ERR_INIT;
+    if (f->error) { /* what was wrong may have been the configuration */
+        sm_source_unref(f->tried);
+        f->tried = NULL;
+    }
+    if (!f->source)
+        return 0;
+    if (sm_inspection_make(c->cfg, c->assoc, f->source, f->specs, true, &made, &err) != SM_OK) {
+        /* Nothing may run under a configuration that is no longer there. */
+        char *sentence = sentence_at(c, f, made.line, err.msg);
+        size_t gone = f->made.n;
+        sm_catalog_fault(c, f, sentence, made.line);
+        free(sentence);
+        sm_inspections_fini(&made);
+        sm_inspections_fini(&f->made);
+        sm_source_unref(f->source);
+        f->source = NULL;
+        sm_source_unref(f->tried);
+        f->tried = NULL;
+        return gone;
+    }
+    tell_notes(c, f, &made);
+    size_t changed = keep_same(&f->made, &made);
+    sm_inspections_fini(&f->made);
+    f->made = made;
+    return changed;
 }
 
 bool sm_catalog_take_stored(sm_catalog *c, sm_catfile *f, sm_source *source, const json_t *specs) {

@@ -76,6 +76,8 @@ struct sm_catalog {
     struct sm_store *store;
     sm_catalog_changed changed;
     void *ctx;
+    void (*idle)(void *ctx); /* waits for the end of the scan, or NULL */
+    void *idle_ctx;
     sm_catlife *life;
     sm_catphase phase;
     bool again;              /* a scan was asked for meanwhile */
@@ -112,6 +114,7 @@ struct sm_catalog {
 
 /* catalog.c */
 void sm_catalog_note(sm_catalog *c, int level, const char *sentence);
+void sm_catalog_note_once(sm_catalog *c, int level, const char *sentence);
 sm_catfile *sm_catalog_file(sm_catalog *c, const char *rel); /* made when it is not known */
 void sm_catalog_drop_file(sm_catalog *c, sm_catfile *f);
 /* Files sorted by rel; malloc'd array of borrowed pointers. */
@@ -151,6 +154,9 @@ void sm_catalog_unlearn(sm_catfile *f);
 void sm_catalog_rebase(sm_catalog *c, sm_catfile *f);
 /* Makes a version of the store the one that runs; the fault of the text on disk stays. */
 bool sm_catalog_take_stored(sm_catalog *c, sm_catfile *f, sm_source *source, const json_t *specs);
+/* Makes the inspections of f anew from c->cfg; those that come out the same stay what they are.
+ * Returns how many are new, changed or gone. */
+size_t sm_catalog_remake(sm_catalog *c, sm_catfile *f);
 /* Sets or clears the fault of a file. sentence is copied; NULL clears. */
 void sm_catalog_fault(sm_catalog *c, sm_catfile *f, const char *sentence, int line);
 
@@ -166,3 +172,5 @@ void sm_catalog_rows_free(sm_catalog *c);
 /* catalog_publish.c */
 /* Ends a scan: forgets vanished files, refuses duplicate keys, makes list and errors, tells. */
 void sm_catalog_publish(sm_catalog *c);
+/* Says which names of the configuration fit no inspection, once each. */
+void sm_catalog_tell_unknown(sm_catalog *c);

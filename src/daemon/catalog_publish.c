@@ -193,8 +193,7 @@ static void tell_refused(const publishing *p) {
     }
 }
 
-/* Says which names of the configuration fit no inspection, once. */
-static void tell_unknown(sm_catalog *c) {
+void sm_catalog_tell_unknown(sm_catalog *c) {
     const struct {
         const char *table;
         const json_t *object;
@@ -214,7 +213,7 @@ static void tell_unknown(sm_catalog *c) {
             sm_str_hint(id, names, c->n_list, hint, sizeof hint);
             char *sentence = sm_asprintf("configuration: %s[\"%s\"] fits no inspection%s",
                                          tables[t].table, id, hint);
-            sm_catalog_note(c, SM_LOG_WARN, sentence);
+            sm_catalog_note_once(c, SM_LOG_WARN, sentence);
             free(sentence);
         }
     }
@@ -282,5 +281,5 @@ void sm_catalog_publish(sm_catalog *c) {
     tell_refused(&p);
     swap_in(&p);
     if (!c->scanned)
-        tell_unknown(c);
+        sm_catalog_tell_unknown(c);
 }

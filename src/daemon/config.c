@@ -1,12 +1,13 @@
-/* config: what the operator wants, loaded once: flag > environment > file > default.
+/* config: what the operator wants: flag > environment > file > default.
  *
  * Here is only the order of things; finding, evaluating, reading and secrets have rooms of their
  * own (config_parts.h). Whatever is wrong is one sentence and nothing is half loaded. Called by
- * main before the loop starts; what it gives is immutable (but for the association secret that may
- * be made later) and owned by the caller.
+ * main before the loop starts, and by app_reload on a thread beside it; what it gives is immutable
+ * (but for the association secret that may be made later).
  */
 #include "daemon/config_parts.h"
 #include "base/clock.h"
+#include "base/fsx.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include <stdint.h>
@@ -19,9 +20,15 @@ static const int64_t eval_timeout_ns = 10 * SM_NS_PER_S;
 static sm_rc read_file(sm_conf *c, const char *self, sm_err *err) {
     json_t *answer = NULL;
     /* The path as people see it, so that the file's own errors name it the same way. */
-    sm_rc rc = sm_conf_eval(self, c->shown, eval_timeout_ns, &answer, err);
+    sm_rc rc = sm_conf_eval(self, c->shown, eval_timeout_ns, c->stop, &answer, err);
+    if (rc == SM_CLOSED)
+        return rc;
     if (rc != SM_OK)
         return err->code = SM_INVALID; /* to the operator it is the file that is wrong */
+    const json_t *files = json_object_get(answer, "files");
+    for (size_t i = 0; i < json_array_size(files); i++)
+        if (json_is_string(json_array_get(files, i)))
+            sm_conf_add_file(c, json_string_value(json_array_get(files, i)));
     json_t *table = json_object_get(answer, "table"), *lines = json_object_get(answer, "lines");
     if (!sm_json_bool(answer, "ok", false)) {
         rc = sm_err_set(err, SM_INVALID, "%s",
@@ -42,46 +49,105 @@ static sm_rc read_file(sm_conf *c, const char *self, sm_err *err) {
     return rc;
 }
 
-sm_rc sm_config_load(const char *self, const sm_flags *flags, bool need_root, sm_config **out,
-                     sm_err *err) {
+void sm_conf_add_file(sm_conf *c, const char *path) {
+    char *absolute = sm_fsx_absolute(path);
+    for (size_t i = 0; i < c->n_files; i++) {
+        if (strcmp(c->files[i], absolute) == 0) {
+            free(absolute);
+            return;
+        }
+    }
+    c->files = sm_realloc(c->files, (c->n_files + 2) * sizeof *c->files);
+    c->files[c->n_files++] = absolute;
+    c->files[c->n_files] = NULL;
+}
+
+static char **copy_files(const sm_conf *c) {
+    char **copy = sm_calloc(c->n_files + 1, sizeof *copy);
+    for (size_t i = 0; i < c->n_files; i++)
+        copy[i] = sm_strdup(c->files[i]);
+    return copy;
+}
+
+static sm_rc load(sm_conf *c, const char *self, bool need_root, sm_config **out, sm_err *err) {
     sm_err own = SM_ERR_INIT;
     sm_err *why = err ? err : &own;
-    sm_conf c = {.flags = flags,
-                 .table = json_object(),
-                 .lines = json_object(),
-                 .made = sm_calloc(1, sizeof *c.made)};
+    c->table = json_object();
+    c->lines = json_object();
+    c->made = sm_calloc(1, sizeof *c->made);
+    c->made->refs = 1;
     *out = NULL;
-    c.made->values = json_object();
-    c.made->origins = json_object();
-    sm_rc rc = sm_conf_find_file(&c, why);
-    if (rc == SM_OK && c.made->file)
-        rc = read_file(&c, self, why);
+    c->made->values = json_object();
+    c->made->origins = json_object();
+    sm_rc rc = sm_conf_find_file(c, why);
+    if (rc == SM_OK && c->made->file && !c->bare)
+        rc = read_file(c, self, why);
     if (rc == SM_OK)
-        rc = sm_conf_keys(&c, why);
+        rc = sm_conf_keys(c, why);
     if (rc == SM_OK)
-        rc = sm_conf_tables(&c, why);
+        rc = sm_conf_tables(c, why);
     if (rc == SM_OK)
-        rc = sm_conf_accounts(&c, why);
+        rc = sm_conf_accounts(c, why);
     if (rc == SM_OK)
-        rc = sm_conf_secrets(&c, why);
+        rc = sm_conf_secrets(c, why);
     if (rc == SM_OK)
-        rc = sm_conf_find_root(&c, need_root, why);
+        rc = sm_conf_find_root(c, need_root, why);
     if (rc == SM_OK) {
-        sm_conf_find_state(&c);
-        sm_conf_fill(&c);
-        *out = c.made;
+        sm_conf_find_state(c);
+        sm_conf_fill(c);
+        c->made->files = copy_files(c);
+        *out = c->made;
     } else {
-        sm_config_free(c.made);
+        sm_config_free(c->made);
     }
-    json_decref(c.lines);
-    json_decref(c.table);
-    free(c.shown);
-    free(c.dir);
+    json_decref(c->lines);
+    json_decref(c->table);
+    free(c->shown);
+    free(c->dir);
     return rc;
 }
 
+sm_rc sm_config_load(const char *self, const sm_flags *flags, bool need_root, sm_config **out,
+                     sm_err *err) {
+    sm_conf c = {.flags = flags};
+    sm_rc rc = load(&c, self, need_root, out, err);
+    sm_config_files_free(c.files);
+    return rc;
+}
+
+sm_rc sm_config_load_again(const char *self, const sm_flags *flags, const char *file,
+                           const atomic_bool *stop, sm_config **out, char ***files, sm_err *err) {
+    sm_conf c = {.flags = flags, .again = file, .stop = stop};
+    sm_rc rc = load(&c, self, true, out, err);
+    *files = c.files ? c.files : sm_calloc(1, sizeof **files);
+    return rc;
+}
+
+sm_rc sm_config_load_bare(const sm_flags *flags, sm_config **out, sm_err *err) {
+    sm_conf c = {.flags = flags, .bare = true};
+    sm_rc rc = load(&c, "", false, out, err);
+    sm_config_files_free(c.files);
+    return rc;
+}
+
+void sm_config_files_free(char **files) {
+    for (size_t i = 0; files && files[i]; i++)
+        free(files[i]);
+    free(files);
+}
+
+const char *const *sm_config_files(const sm_config *c) {
+    return (const char *const *)c->files;
+}
+
+sm_config *sm_config_ref(const sm_config *c) {
+    sm_config *mine = (sm_config *)(uintptr_t)c;
+    mine->refs++;
+    return mine;
+}
+
 void sm_config_free(sm_config *c) {
-    if (!c)
+    if (!c || --c->refs > 0)
         return;
     char *const texts[] = {c->file,     c->root,      c->display,    c->state_dir,    c->node,
                            c->timezone, c->log_level, c->log_format, c->health_listen};
@@ -96,8 +162,10 @@ void sm_config_free(sm_config *c) {
         free(c->held[i].name);
         sm_secret_free(c->held[i].value);
         sm_secretsrc_close(c->held[i].source);
+        free(c->held[i].spec);
     }
     free(c->held);
+    sm_config_files_free(c->files);
     sm_secret_free(c->assoc);
     free(c);
 }

@@ -1,13 +1,16 @@
 /* config: what the operator wants: flag > environment > file > default, each value with its origin.
  *
  * The file is Lua, evaluated by `selfmon-lua --eval-config` in a process of its own; here its JSON
- * is checked strictly (unknown key: nearest known one, file and line). Immutable after loading.
+ * is checked strictly (unknown key: nearest known one, file and line). Immutable after loading; a
+ * program that runs replaces it by another (app_reload.c), and the last user of the former frees
+ * it.
  */
 #pragma once
 #include "base/err.h"
 #include "base/json.h"
 #include "base/secret.h"
 #include "daemon/secretsrc.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +23,8 @@ typedef struct sm_flags {    /* from the command line; NULL = not given */
 } sm_flags;
 
 typedef struct sm_config {
+    int refs;
+    char **files;     /* what it was read from; ended by NULL */
     char *file;       /* absolute path of the configuration file, NULL when there is none */
     char *root;       /* absolute inspections root; NULL when there is none and none was needed */
     char *display;    /* prefix of chunk names: the root's last path part ("inspections") */
@@ -50,6 +55,7 @@ typedef struct sm_config {
         char *name;
         sm_secret *value;
         sm_secretsrc *source; /* then value may be NULL: it is read again when it changes */
+        char *spec;           /* of the source, as text; NULL without one */
     } * held;
     size_t n_held;
 } sm_config;
@@ -59,7 +65,26 @@ typedef struct sm_config {
  * sentence. */
 sm_rc sm_config_load(const char *self, const sm_flags *flags, bool need_root, sm_config **out,
                      sm_err *err);
+/* The same for a program that runs. file: the configuration file it had, which must still be there;
+ * NULL: it had none, one is searched for. *stop ends it early (SM_CLOSED). *files (never NULL, free
+ * with sm_config_files_free): as sm_config_files, also after a failure. Any thread. */
+sm_rc sm_config_load_again(const char *self, const sm_flags *flags, const char *file,
+                           const atomic_bool *stop, sm_config **out, char ***files, sm_err *err);
+void sm_config_files_free(char **files);
+/* As if the file were empty: for a reader that looks for the state directory of a daemon while the
+ * file is wrong. */
+sm_rc sm_config_load_bare(const sm_flags *flags, sm_config **out, sm_err *err);
+/* One more reference, and one less: with the last one its memory is freed, secrets are zeroed. */
+sm_config *sm_config_ref(const sm_config *c);
 void sm_config_free(sm_config *c);
+/* The files whose change may change the configuration: its own (or where one would be found first),
+ * those that it reads with file(), those of secrets. Absolute paths, ended by NULL; borrowed. */
+const char *const *sm_config_files(const sm_config *c);
+/* Names of the top-level keys in which two configurations differ, in the order of b. New array. */
+json_t *sm_config_changes(const sm_config *a, const sm_config *b);
+/* What only a start decides (root, state directory, association secret) stays as `old` has it; the
+ * secret moves over. */
+void sm_config_inherit(sm_config *c, sm_config *old);
 /* The association secret: the configured one, else the state directory's `secret` file, which is
  * made (32 random bytes, 0600) when `create`. SM_NOT_FOUND when there is none and !create. *out
  * belongs to the config. */

@@ -3,7 +3,7 @@
  * The file is Lua, and the daemon never runs Lua: `self --eval-config FILE` does, and writes one
  * JSON object to its descriptor 3 (worker/entry.h). The child has a deadline and its answer a
  * ceiling; what it wrote may hold secrets and is wiped here after parsing. Called by config.c
- * before the loop starts; blocks.
+ * before the loop starts, and later on a thread beside it; blocks.
  */
 #include "daemon/config_parts.h"
 #include "base/buf.h"
@@ -18,6 +18,8 @@
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { LOOK_MS = 50 }; /* how soon *stop is noticed */
 
 extern char **environ;
 
@@ -34,6 +36,7 @@ static sm_rc spawn(const char *self, const char *file, int out, pid_t *pid, sm_e
     posix_spawn_file_actions_adddup2(&actions, out, 3);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, 2, 1);
+    posix_spawn_file_actions_addclosefrom_np(&actions, 4);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -46,14 +49,18 @@ static sm_rc spawn(const char *self, const char *file, int out, pid_t *pid, sm_e
     return SM_OK;
 }
 
-/* Waits until fd is readable; false at the deadline. */
-static bool readable(int fd, int64_t deadline_ns) {
+static bool stopped(const atomic_bool *stop) {
+    return stop && atomic_load(stop);
+}
+
+/* Waits until fd is readable; false at the deadline or when stopped. */
+static bool readable(int fd, int64_t deadline_ns, const atomic_bool *stop) {
     for (;;) {
-        int64_t left = deadline_ns - sm_mono_ns();
-        if (left <= 0)
+        int64_t left = (deadline_ns - sm_mono_ns()) / SM_NS_PER_MS + 1;
+        if (deadline_ns <= sm_mono_ns() || stopped(stop))
             return false;
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        int n = poll(&p, 1, (int)(left / SM_NS_PER_MS) + 1);
+        int n = poll(&p, 1, stop && left > LOOK_MS ? LOOK_MS : (int)left);
         if (n > 0)
             return true;
         if (n < 0 && errno != EINTR)
@@ -61,14 +68,16 @@ static bool readable(int fd, int64_t deadline_ns) {
     }
 }
 
-static sm_rc collect(int fd, const char *file, int64_t deadline_ns, int64_t timeout_ns, sm_buf *out,
-                     sm_err *err) {
+static sm_rc collect(int fd, const char *file, int64_t deadline_ns, int64_t timeout_ns,
+                     const atomic_bool *stop, sm_buf *out, sm_err *err) {
     char chunk[8192];
     sm_rc rc = SM_OK;
     for (;;) {
-        if (!readable(fd, deadline_ns)) {
-            rc = sm_err_set(err, SM_TIMEOUT, "%s: its evaluation did not end within %.3g s", file,
-                            (double)timeout_ns / (double)SM_NS_PER_S);
+        if (!readable(fd, deadline_ns, stop)) {
+            rc = stopped(stop)
+                     ? sm_err_set(err, SM_CLOSED, "%s: its evaluation was given up", file)
+                     : sm_err_set(err, SM_TIMEOUT, "%s: its evaluation did not end within %.3g s",
+                                  file, (double)timeout_ns / (double)SM_NS_PER_S);
             break;
         }
         ssize_t n = read(fd, chunk, sizeof chunk);
@@ -87,9 +96,9 @@ static sm_rc collect(int fd, const char *file, int64_t deadline_ns, int64_t time
 }
 
 /* Ends the child, at once when the deadline has passed, and tells how it ended. */
-static int reap(pid_t pid, int64_t deadline_ns, bool kill_now) {
+static int reap(pid_t pid, int64_t deadline_ns, const atomic_bool *stop, bool kill_now) {
     int status = 0, fd = pidfd_open(pid, 0);
-    if (kill_now || fd < 0 || !readable(fd, deadline_ns))
+    if (kill_now || fd < 0 || !readable(fd, deadline_ns, stop))
         kill(pid, SIGKILL);
     if (fd >= 0)
         close(fd);
@@ -117,8 +126,8 @@ static sm_rc parse(const char *file, const sm_buf *answer, int status, json_t **
     return SM_OK;
 }
 
-sm_rc sm_conf_eval(const char *self, const char *file, int64_t timeout_ns, json_t **out,
-                   sm_err *err) {
+sm_rc sm_conf_eval(const char *self, const char *file, int64_t timeout_ns, const atomic_bool *stop,
+                   json_t **out, sm_err *err) {
     int fds[2] = {-1, -1};
     pid_t pid = -1;
     int64_t deadline = sm_mono_ns() + timeout_ns;
@@ -134,8 +143,8 @@ sm_rc sm_conf_eval(const char *self, const char *file, int64_t timeout_ns, json_
         goto out;
     close(fds[1]);
     fds[1] = -1;
-    rc = collect(fds[0], file, deadline, timeout_ns, &answer, err);
-    int status = reap(pid, deadline, rc != SM_OK);
+    rc = collect(fds[0], file, deadline, timeout_ns, stop, &answer, err);
+    int status = reap(pid, deadline, stop, rc != SM_OK);
     if (rc == SM_OK)
         rc = parse(file, &answer, status, out, err);
 out:

@@ -39,9 +39,28 @@ static void use_file(sm_conf *c, char *path /* taken */, char *shown /* taken */
     c->made->file = path;
     c->shown = shown;
     c->dir = sm_fsx_dirname(path);
+    sm_conf_add_file(c, path);
+}
+
+/* The file that was read before: when it is gone, neither defaults nor another file above it are
+ * what the operator wants. */
+static sm_rc find_again(sm_conf *c, sm_err *err) {
+    char *shown = c->flags->config_file ? sm_strdup(c->flags->config_file) : shown_as(c->again);
+    bool there = sm_fsx_exists(c->again);
+    sm_conf_add_file(c, c->again);
+    if (there && !sm_fsx_is_dir(c->again)) {
+        use_file(c, sm_strdup(c->again), shown);
+        return SM_OK;
+    }
+    sm_err_set(err, SM_INVALID, "%s: %s", shown,
+               there ? "expected a file, it is a directory" : "the file is gone");
+    free(shown);
+    return SM_INVALID;
 }
 
 sm_rc sm_conf_find_file(sm_conf *c, sm_err *err) {
+    if (c->again)
+        return find_again(c, err);
     if (c->flags->config_file) {
         char *path = sm_fsx_absolute(c->flags->config_file);
         if (!sm_fsx_exists(path) || sm_fsx_is_dir(path)) {
@@ -60,6 +79,8 @@ sm_rc sm_conf_find_file(sm_conf *c, sm_err *err) {
             use_file(c, path, shown_as(path));
             break;
         }
+        if (c->n_files == 0)
+            sm_conf_add_file(c, path); /* where one would be found first */
         free(path);
         if (strcmp(dir, "/") == 0)
             break;

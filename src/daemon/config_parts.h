@@ -7,12 +7,20 @@ enum { SM_CONF_JSON_MAX = 8 << 20, SM_CONF_SECRET_MAX = 64 << 10 };
 
 typedef struct sm_conf { /* one loading, on its caller's stack */
     const sm_flags *flags;
+    const char *again;       /* the file that must still be there, or NULL */
+    const atomic_bool *stop; /* ends it early; or NULL */
+    bool bare;               /* the file is found and not read */
     char *shown;     /* the file as sentences name it (below the current directory: relative) */
     char *dir;       /* directory of the file; NULL without one */
     json_t *table;   /* the file's table; never NULL */
     json_t *lines;   /* object dotted key -> line; never NULL */
     sm_config *made; /* what is being filled */
+    char **files;    /* ended by NULL */
+    size_t n_files;
 } sm_conf;
+
+/* Adds a path (copied) to what the configuration was read from. */
+void sm_conf_add_file(sm_conf *c, const char *path);
 
 /* config_find: where things are. */
 /* Fills made->file, shown and dir; leaves them NULL when there is no file. */
@@ -24,9 +32,9 @@ sm_rc sm_conf_find_root(sm_conf *c, bool need_root, sm_err *err);
 void sm_conf_find_state(sm_conf *c);
 
 /* config_eval: runs `self --eval-config file` and gives the object it wrote; SM_TIMEOUT, SM_LIMIT,
- * SM_PROTO or SM_IO with a sentence that begins with `file`. */
-sm_rc sm_conf_eval(const char *self, const char *file, int64_t timeout_ns, json_t **out,
-                   sm_err *err);
+ * SM_PROTO or SM_IO with a sentence that begins with `file`; SM_CLOSED when *stop (may be NULL). */
+sm_rc sm_conf_eval(const char *self, const char *file, int64_t timeout_ns, const atomic_bool *stop,
+                   json_t **out, sm_err *err);
 
 /* config_keys: the keys with a single value, and the strict reading of tables. */
 /* Fills err with "FILE:LINE: sentence", the line of the nearest known part of key. SM_INVALID. */

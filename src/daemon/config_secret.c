@@ -21,8 +21,8 @@ const char *sm_conf_env(const char *name) {
 }
 
 /* Keeps a secret under its dotted key: a value, or a source that is read again when it changes;
- * both are taken. */
-static void hold(sm_conf *c, const char *name, sm_secret *value, sm_secretsrc *source) {
+ * with its text; all are taken. */
+static void hold(sm_conf *c, const char *name, sm_secret *value, sm_secretsrc *source, char *spec) {
     sm_config *m = c->made;
     size_t i = 0;
     while (i < m->n_held && strcmp(m->held[i].name, name) != 0)
@@ -35,6 +35,10 @@ static void hold(sm_conf *c, const char *name, sm_secret *value, sm_secretsrc *s
     sm_secretsrc_close(m->held[i].source);
     m->held[i].value = value;
     m->held[i].source = source;
+    free(m->held[i].spec);
+    m->held[i].spec = spec;
+    if (source && sm_secretsrc_path(source))
+        sm_conf_add_file(c, sm_secretsrc_path(source));
 }
 
 const sm_secret *sm_config_secret(const sm_config *c, const char *name) {
@@ -45,10 +49,11 @@ const sm_secret *sm_config_secret(const sm_config *c, const char *name) {
 }
 
 /* The bytes of a secret file, relative to the configuration's directory. */
-static sm_rc from_file(const sm_conf *c, const char *path, sm_secret **out, sm_err *err) {
+static sm_rc from_file(sm_conf *c, const char *path, sm_secret **out, sm_err *err) {
     char *data = NULL,
          *full = *path == '/' || !c->dir ? sm_strdup(path) : sm_fsx_join(c->dir, path);
     size_t n = 0;
+    sm_conf_add_file(c, full);
     sm_rc rc = sm_fsx_read_secret(full, SM_CONF_SECRET_MAX, true, &data, &n, err);
     if (rc == SM_OK && n == 0)
         rc = sm_err_set(err, SM_INVALID, "%s is empty", full);
@@ -63,29 +68,31 @@ static sm_rc from_file(const sm_conf *c, const char *path, sm_secret **out, sm_e
 
 /* `secret "NAME"` in the configuration: {"$secret": NAME}, which points into `secrets`. */
 static sm_rc from_reference(const sm_conf *c, const char *at, const char *name, sm_secretsrc **out,
-                            sm_err *err) {
+                            char **spec, sm_err *err) {
     const json_t *source = json_object_get(json_object_get(c->table, "secrets"), name);
     sm_err why = SM_ERR_INIT;
     if (!source)
         return sm_conf_refuse(c, err, at, "%s: there is no secret \"%s\" in secrets", at, name);
-    if (sm_secretsrc_open(source, c->dir, out, &why) != SM_OK)
+    if (sm_secretsrc_open(source, c->dir, c->stop, out, &why) != SM_OK)
         return sm_conf_refuse(c, err, at, "%s: secret \"%s\": %s", at, name, why.msg);
+    *spec = sm_json_dump(source, NULL);
     return SM_OK;
 }
 
 /* Takes the secret at obj[key] out of the JSON, as a value or as its source; both NULL without it.
  */
 static sm_rc take(sm_conf *c, json_t *obj, const char *key, const char *at, sm_secret **value,
-                  sm_secretsrc **source, sm_err *err) {
+                  sm_secretsrc **source, char **spec, sm_err *err) {
     json_t *v = json_object_get(obj, key);
     *value = NULL;
     *source = NULL;
+    *spec = NULL;
     if (!v || json_is_null(v))
         return SM_OK;
     sm_rc rc = SM_OK;
     const char *reference = json_object_size(v) == 1 ? sm_json_str(v, "$secret", NULL) : NULL;
     if (reference)
-        rc = from_reference(c, at, reference, source, err);
+        rc = from_reference(c, at, reference, source, spec, err);
     else if (!json_is_string(v))
         rc = sm_conf_refuse(c, err, at, "%s: expected a text", at);
     else if (json_string_length(v) == 0)
@@ -105,10 +112,11 @@ static void put_hidden(sm_conf *c, const char *name, const char *origin) {
 sm_rc sm_conf_take_secret(sm_conf *c, json_t *obj, const char *key, const char *name, sm_err *err) {
     sm_secret *value;
     sm_secretsrc *source;
-    sm_rc rc = take(c, obj, key, name, &value, &source, err);
+    char *spec;
+    sm_rc rc = take(c, obj, key, name, &value, &source, &spec, err);
     if (!value && !source)
         return rc;
-    hold(c, name, value, source);
+    hold(c, name, value, source, spec);
     char *origin = sm_conf_origin(c, name);
     put_hidden(c, name, origin);
     free(origin);
@@ -116,8 +124,7 @@ sm_rc sm_conf_take_secret(sm_conf *c, json_t *obj, const char *key, const char *
 }
 
 /* From the variable, or the file that var_FILE names; *out NULL without either. */
-static sm_rc from_env(const sm_conf *c, const char *var, sm_secret **out, char **origin,
-                      sm_err *err) {
+static sm_rc from_env(sm_conf *c, const char *var, sm_secret **out, char **origin, sm_err *err) {
     char *file_var = sm_asprintf("%s_FILE", var);
     const char *v = sm_conf_env(var), *file = sm_conf_env(file_var);
     sm_rc rc = SM_OK;
@@ -153,10 +160,11 @@ sm_rc sm_conf_env_secret(sm_conf *c, const char *var, const char *name, bool *fo
         /* A file is read again when it is rotated. */
         json_t *where = file ? json_pack("{s:s}", "file", file) : NULL;
         if (where)
-            sm_secretsrc_open(where, NULL, &source, NULL);
+            sm_secretsrc_open(where, NULL, c->stop, &source, NULL);
+        char *spec = where ? sm_json_dump(where, NULL) : NULL;
         json_decref(where);
         free(file_var);
-        hold(c, name, value, source);
+        hold(c, name, value, source, spec);
         put_hidden(c, name, origin);
     }
     free(origin);
@@ -165,7 +173,7 @@ sm_rc sm_conf_env_secret(sm_conf *c, const char *var, const char *name, bool *fo
 
 /* A secret file that others can read is refused before anything uses it; one that is not there yet
  * may still come. */
-static sm_rc check_files(const sm_conf *c, sm_err *err) {
+static sm_rc check_files(sm_conf *c, sm_err *err) {
     const char *name;
     json_t *source;
     json_object_foreach(c->made->secrets, name, source) {
@@ -202,7 +210,9 @@ sm_rc sm_conf_secrets(sm_conf *c, sm_err *err) {
             rc = sm_conf_refuse(c, err, "secret_file", "secret_file: %s", why.msg);
     } else if (rc == SM_OK) {
         sm_secretsrc *source;
-        rc = take(c, c->table, "secret", "secret", &value, &source, err);
+        char *spec;
+        rc = take(c, c->table, "secret", "secret", &value, &source, &spec, err);
+        free(spec);
         if (source) { /* the association secret stays what it was at the start */
             size_t n;
             const char *bytes = sm_secret_bytes(sm_secretsrc_get(source), &n);

@@ -82,6 +82,13 @@ void sm_desks_extend(sm_desks *d) {
     }
 }
 
+void sm_desks_configure(sm_desks *d, double max_age_s) {
+    d->max_age_s = max_age_s;
+    for (size_t i = 0; i < d->n; i++)
+        if (sm_accounts_remote(d->accounts, d->list[i].account))
+            sm_registrar_set_max_age(d->list[i].registrar, max_age_s);
+}
+
 void sm_desks_load(sm_desks *d, void (*ready)(void *ctx), void *ctx) {
     gather *g = gather_new(d->n, ready, ctx);
     for (size_t i = 0; i < d->n; i++)

@@ -10,6 +10,9 @@ typedef struct sm_desks sm_desks;
 /* max_age_s: of a remote platform's view; the embedded one is always asked. accounts is borrowed.
  */
 sm_desks *sm_desks_new(uv_loop_t *loop, sm_store *store, sm_accounts *accounts, double max_age_s);
+/* After sm_accounts_configure: closes the desks of accounts that are gone, once nothing of theirs
+ * is under way, and opens those that are missing. */
+void sm_desks_configure(sm_desks *d, double max_age_s);
 /* Opens desks for accounts that were added since; loads their last known views. */
 void sm_desks_extend(sm_desks *d);
 /* ready(ctx) once, when every registrar that exists now has its last known views. */

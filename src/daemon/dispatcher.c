@@ -21,18 +21,19 @@ enum { TELL_RUNS = 20 };
 
 static const char stopping_text[] = "the program is stopping";
 
+static void set_size(sm_dispatcher *d, int workers, int runs_per_worker, int max_running) {
+    d->opt.workers = workers < 1 ? 1 : workers;
+    d->opt.runs_per_worker = runs_per_worker < 1 ? 1 : runs_per_worker;
+    d->opt.max_running = max_running < 1 ? 1 : max_running;
+}
+
 sm_rc sm_dispatcher_new(const sm_dispatcher_options *opt, sm_dispatcher **out, sm_err *err) {
     *out = NULL;
     sm_dispatcher *d = sm_calloc(1, sizeof *d);
     d->opt = *opt;
     d->self = sm_strdup(opt->self);
     d->display = sm_strdup(opt->display);
-    if (d->opt.workers < 1)
-        d->opt.workers = 1;
-    if (d->opt.runs_per_worker < 1)
-        d->opt.runs_per_worker = 1;
-    if (d->opt.max_running < 1)
-        d->opt.max_running = 1;
+    set_size(d, opt->workers, opt->runs_per_worker, opt->max_running);
     if (d->opt.pulse_ms < 1)
         d->opt.pulse_ms = SM_PULSE_MS;
     d->wake_ns = d->cancel_ns = d->kill_all_ns = INT64_MAX;
@@ -108,6 +109,20 @@ bool sm_dispatcher_answer(sm_dispatcher *d, const char *run_id, int64_t seq, con
     }
     json_decref(head);
     return true;
+}
+
+void sm_dispatcher_configure(sm_dispatcher *d, int workers, int runs_per_worker, int max_running,
+                             bool process_isolation) {
+    int starting;
+    set_size(d, workers, runs_per_worker, max_running);
+    d->opt.process_isolation = process_isolation;
+    if (d->stopping)
+        return;
+    sm_pool_fill(d);
+    for (sm_worker *w = d->workers; w && sm_pool_shared(d, &starting) > d->opt.workers; w = w->next)
+        if (w->state == SM_WORKER_READY && !w->alone && w->jobs.n == 0)
+            sm_pool_retire(w);
+    sm_placing_all(d);
 }
 
 void sm_dispatcher_cancel(sm_dispatcher *d, const char *run_id) {

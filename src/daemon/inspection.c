@@ -28,6 +28,8 @@ typedef struct making {
     const json_t *setup;  /* of the instance, or NULL */
     const char *conf_key; /* dotted key of the configuration that a fault belongs to, or NULL */
     char conf_key_text[600];
+    bool cfg_changed; /* not the script */
+    bool only_this;   /* a fault is said at the script's line, and refuses this inspection only */
 } making;
 
 /* Remembers that what is looked at comes from the configuration. */
@@ -79,6 +81,7 @@ static sm_rc set_account(making *m, sm_inspection *p, sm_err *err) {
         json_object_foreach(m->cfg->accounts, name, v) if (n < SM_ARRAY_LEN(names)) names[n++] =
             name;
         sm_str_hint(account, names, n, hint, sizeof hint);
+        m->only_this = m->cfg_changed && !own; /* the file is as well as it was */
         return sm_err_set(err, SM_INVALID, "account \"%s\" is not in the configuration%s", account,
                           hint);
     }
@@ -191,6 +194,37 @@ static void merge(json_t **into, const json_t *from) {
     json_object_update(*into, (json_t *)(uintptr_t)from);
 }
 
+/* "32 MiB", "1.5 MiB", "1000", "10 s": a limit as a person writes it. */
+static void limit_text(const char *name, double v, char *out, size_t cap) {
+    bool bytes = strcmp(name, "memory") == 0 || strcmp(name, "log") == 0;
+    bool seconds = strcmp(name, "cpu") == 0 || strcmp(name, "timeout") == 0;
+    if (bytes && v >= 1 << 20)
+        snprintf(out, cap, "%.6g MiB", v / (1 << 20));
+    else if (bytes && v >= 1 << 10)
+        snprintf(out, cap, "%.6g KiB", v / (1 << 10));
+    else
+        snprintf(out, cap, "%.6g%s", v, bytes ? " bytes" : seconds ? " s" : "");
+}
+
+/* What the script asks for is more than the configuration allows. key: of the ceiling. An instance
+ * is the same script: it says nothing more. */
+static void note_ceiling(const making *m, sm_inspection *p, const char *name, double asked,
+                         double most, const char *key) {
+    char has[48], gets[48];
+    const char *origin = sm_json_str(m->cfg->origins, key, "default");
+    if (m->name)
+        return;
+    limit_text(name, asked, has, sizeof has);
+    limit_text(name, most, gets, sizeof gets);
+    char *note = sm_asprintf("%s: %s%s = %s is above the ceiling of %s (%s, %s); it gets %s", p->id,
+                             strcmp(name, "timeout") == 0 ? "" : "limits.", name, has, gets, key,
+                             origin, gets);
+    if (!p->notes)
+        p->notes = json_array();
+    json_array_append_new(p->notes, sm_json_text(note, strlen(note)));
+    free(note);
+}
+
 /* Takes what the script declares, at most what the configuration allows. */
 static void set_limits(making *m, sm_inspection *p) {
     static const struct {
@@ -205,16 +239,25 @@ static void set_limits(making *m, sm_inspection *p) {
     for (size_t i = 0; i < SM_ARRAY_LEN(names); i++) {
         json_t *v = json_object_get(own, names[i].spec);
         const json_t *most = json_object_get(m->cfg->limits, names[i].limit);
-        if (json_is_number(v) &&
-            (!json_is_number(most) || json_number_value(v) < json_number_value(most)))
+        if (!json_is_number(v))
+            continue;
+        if (!json_is_number(most) || json_number_value(v) <= json_number_value(most)) {
             json_object_set(p->limits, names[i].limit, v);
+            continue;
+        }
+        char *key = sm_asprintf("limits.%s", names[i].limit);
+        note_ceiling(m, p, names[i].spec, json_number_value(v), json_number_value(most), key);
+        free(key);
     }
     p->timeout = sm_json_num(m->spec, "timeout", 30);
     /* limits.wall is a default until the operator writes it; then it is a ceiling. */
     const char *origin = sm_json_str(m->cfg->origins, "limits.wall", "default");
     double wall = sm_json_num(m->cfg->limits, "wall", 30);
-    if (strcmp(origin, "default") != 0 && p->timeout > wall)
+    if (strcmp(origin, "default") != 0 && p->timeout > wall) {
+        if (json_is_number(json_object_get(m->spec, "timeout")))
+            note_ceiling(m, p, "timeout", p->timeout, wall, "limits.wall");
         p->timeout = wall;
+    }
     json_object_set_new(p->limits, "wall", json_real(p->timeout));
 }
 
@@ -255,6 +298,7 @@ static sm_rc make_one(making *m, sm_inspection **out, sm_err *err) {
         merge(&p->conf_params, json_object_get(m->cfg->params, p->id));
     merge(&p->conf_params, json_object_get(m->setup, "params"));
     p->grants = sm_config_grants(m->cfg, p->id);
+    p->net = json_incref(m->cfg->net);
     set_limits(m, p);
     *out = p;
     p = NULL;
@@ -280,8 +324,10 @@ static sm_rc add(making *m, sm_inspections *out, sm_err *err) {
     if (rc == SM_OK) {
         out->list = sm_realloc(out->list, (out->n + 1) * sizeof *out->list);
         out->list[out->n++] = p;
-    } else if (m->conf_key) {
-        char *sentence = config_sentence(m, err->msg);
+    } else if (m->conf_key || m->only_this) {
+        char *sentence = m->conf_key ? config_sentence(m, err->msg)
+                                     : sm_asprintf("%s/%s:%d: %s", m->cfg->display, m->source->file,
+                                                   (int)sm_json_int(m->spec, "line", 0), err->msg);
         json_array_append_new(out->refused, sm_json_text(sentence, strlen(sentence)));
         free(sentence);
         rc = SM_OK;
@@ -292,7 +338,7 @@ static sm_rc add(making *m, sm_inspections *out, sm_err *err) {
 }
 
 sm_rc sm_inspection_make(const sm_config *cfg, const sm_secret *assoc, sm_source *source,
-                         const json_t *specs, sm_inspections *out, sm_err *err) {
+                         const json_t *specs, bool cfg_changed, sm_inspections *out, sm_err *err) {
     size_t i;
     json_t *spec, *setup;
     char *base = NULL;
@@ -311,12 +357,18 @@ sm_rc sm_inspection_make(const sm_config *cfg, const sm_secret *assoc, sm_source
         rc = sm_assoc_make_id(source->file, fn, &base, &own);
         if (rc != SM_OK)
             goto out;
-        making m = {.cfg = cfg, .assoc = assoc, .source = source, .spec = spec, .base = base};
+        making m = {.cfg = cfg,
+                    .assoc = assoc,
+                    .source = source,
+                    .spec = spec,
+                    .base = base,
+                    .cfg_changed = cfg_changed};
         if ((rc = add(&m, out, &own)) != SM_OK)
             goto out;
         json_object_foreach(json_object_get(cfg->instances, base), name, setup) {
             making inst = m;
             inst.conf_key = NULL;
+            inst.only_this = false;
             inst.name = name;
             inst.setup = setup;
             if ((rc = add(&inst, out, &own)) != SM_OK)
@@ -339,4 +391,17 @@ void sm_inspections_fini(sm_inspections *s) {
     free(s->list);
     json_decref(s->refused);
     *s = (sm_inspections){0};
+}
+
+static bool same_json(const json_t *a, const json_t *b) {
+    return (!a && !b) || json_equal(a, b);
+}
+
+bool sm_inspection_same(const sm_inspection *a, const sm_inspection *b) {
+    return strcmp(a->id, b->id) == 0 && strcmp(a->ref_key, b->ref_key) == 0 &&
+           strcmp(a->account, b->account) == 0 && a->source == b->source &&
+           !(a->timeout < b->timeout) && !(a->timeout > b->timeout) &&
+           same_json(a->spec, b->spec) && same_json(a->conf_params, b->conf_params) &&
+           same_json(a->grants, b->grants) && same_json(a->limits, b->limits) &&
+           same_json(a->net, b->net);
 }

@@ -353,6 +353,10 @@ size_t sm_registrar_waiting(const sm_registrar *r) {
     return r->waiting;
 }
 
+void sm_registrar_set_max_age(sm_registrar *r, double max_age_s) {
+    r->max_age_ns = (int64_t)(max_age_s * 1e9);
+}
+
 void sm_registrar_guard(sm_registrar *r) {
     if (!r->identity)
         r->identity = sm_identity_new(r->target);

@@ -24,6 +24,7 @@ typedef void (*sm_registrar_done)(void *ctx, const sm_view *view);
 
 sm_registrar *sm_registrar_new(uv_loop_t *loop, sm_store *store, const sm_target *target,
                                double max_age_s);
+void sm_registrar_set_max_age(sm_registrar *r, double max_age_s);
 /* Before the first creation, looks whether the platform holds inspections with our funcIds under
  * other keys (another secret); then creates none of them and says so (script-api 1.2). */
 void sm_registrar_guard(sm_registrar *r);

@@ -102,24 +102,54 @@ static void list_registry(void *ctx, sm_rc rc, const sm_err *err, const json_t *
 
 typedef struct asked_status {
     sm_control_peer *peer;
+    sm_store *store;
+    json_t *nodes; /* of the accounts there are */
     json_t *answer;
 } asked_status;
+
+static void status_end(asked_status *q, sm_rc rc, const sm_err *err) {
+    sm_control_reply(q->peer, rc == SM_OK ? json_pack("{s:b, s:O}", "ok", 1, "result", q->answer)
+                                          : sm_control_error(rc, err->msg));
+    json_decref(q->answer);
+    json_decref(q->nodes);
+    free(q);
+}
+
+/* Events of an account that is no longer in the configuration wait until it is there again. */
+static void status_orphans(void *ctx, sm_rc rc, const sm_err *err, const json_t *waiting) {
+    asked_status *q = ctx;
+    const char *account;
+    json_t *n;
+    json_object_foreach((json_t *)(uintptr_t)waiting, account, n) {
+        if (json_object_get(q->nodes, account))
+            continue;
+        char *text =
+            sm_asprintf("%lld event%s of the account \"%s\", which is not in the "
+                        "configuration, wait%s until it is there again",
+                        (long long)json_integer_value(n), json_integer_value(n) == 1 ? "" : "s",
+                        account, json_integer_value(n) == 1 ? "s" : "");
+        json_array_append_new(json_object_get(q->answer, "trouble"),
+                              sm_json_text(text, strlen(text)));
+        free(text);
+    }
+    status_end(q, rc, err);
+}
 
 static void status_outbox(void *ctx, sm_rc rc, const sm_err *err, const json_t *stats) {
     asked_status *q = ctx;
     if (rc != SM_OK) {
-        sm_control_reply(q->peer, sm_control_error(rc, err->msg));
-    } else {
-        json_object_set_new(q->answer, "outbox", json_deep_copy(stats));
-        sm_control_reply(q->peer, json_pack("{s:b, s:O}", "ok", 1, "result", q->answer));
+        status_end(q, rc, err);
+        return;
     }
-    json_decref(q->answer);
-    free(q);
+    json_object_set_new(q->answer, "outbox", json_deep_copy(stats));
+    sm_store_call(q->store, SM_OP_OUTBOX_ACCOUNTS, NULL, status_orphans, q);
 }
 
 static void tell_status(const sm_requests_from *from, sm_control_peer *peer) {
     asked_status *q = sm_calloc(1, sizeof *q);
     q->peer = peer;
+    q->store = from->store;
+    q->nodes = sm_accounts_nodes(from->accounts);
     q->answer = sm_app_snapshot(from->app);
     json_object_set(q->answer, "workers", json_object_get(q->answer, "pool"));
     json_object_del(q->answer, "pool");

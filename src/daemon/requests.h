@@ -1,6 +1,7 @@
 /* requests: what a process that holds the state directory answers over its socket beside the
  * store's operations: `list`, `once`, `status`. Owned by the loop's thread. */
 #pragma once
+#include "daemon/app.h"
 #include "daemon/catalog.h"
 #include "daemon/control.h"
 #include "daemon/dispatcher.h"

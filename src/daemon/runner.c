@@ -308,7 +308,7 @@ static void dispatch(job *j) {
     sm_run_order order = {.inspection = j->inspection,
                           .params = json_incref(j->params),
                           .ctx = run_ctx(j),
-                          .net = r->o.config->net,
+                          .net = j->inspection->net,
                           .secrets = NULL,
                           .alone = j->alone || own,
                           .lane = lane,

@@ -15,7 +15,6 @@
 typedef struct sm_runner sm_runner;
 
 typedef struct sm_runner_options {
-    const sm_config *config;
     sm_dispatcher *dispatcher;
     sm_intake *intake;
     sm_store *store;         /* NULL: dry run */

@@ -21,7 +21,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SECRET_MAX = 64 << 10, ARGS_MAX = 32, COMMAND_S = 10, AGAIN_S = 300, REAP_MS = 5 };
+enum {
+    SECRET_MAX = 64 << 10,
+    ARGS_MAX = 32,
+    COMMAND_S = 10,
+    AGAIN_S = 300,
+    REAP_MS = 5,
+    LOOK_MS = 20 /* how soon a stop is noticed */
+};
 
 extern char **environ;
 
@@ -29,11 +36,13 @@ struct sm_secretsrc {
     char *path;               /* of a file or credential, or NULL */
     char *argv[ARGS_MAX + 1]; /* of a command; argv[0] NULL otherwise */
     sm_secret *value;
-    struct stat seen;   /* of the file when it was read */
-    int64_t read_ns;    /* monotonic, when the command last ran */
-    pthread_t thread;   /* of a command under way */
-    bool running;       /* thread is to be joined */
-    pthread_mutex_t mu; /* guards the next two */
+    struct stat seen;        /* of the file when it was read */
+    int64_t read_ns;         /* monotonic, when the command last ran */
+    pthread_t thread;        /* of a command under way */
+    bool running;            /* thread is to be joined */
+    atomic_bool closed;      /* ends the thread's command */
+    const atomic_bool *stop; /* ends the first command; or NULL */
+    pthread_mutex_t mu;      /* guards the next two */
     bool ended;
     sm_secret *fresh; /* what the thread brought */
 };
@@ -55,14 +64,23 @@ static sm_rc read_file(sm_secretsrc *s, sm_secret **out, sm_err *err) {
     return rc;
 }
 
+static bool stopped(const sm_secretsrc *s) {
+    return atomic_load(&s->closed) || (s->stop && atomic_load(s->stop));
+}
+
 /* Reads fd to its end. */
-static sm_rc read_output(int fd, int64_t until, char *text, size_t cap, size_t *n, sm_err *err) {
+static sm_rc read_output(const sm_secretsrc *s, int fd, int64_t until, char *text, size_t cap,
+                         size_t *n, sm_err *err) {
     *n = 0;
     for (;;) {
         int64_t left = (until - sm_mono_ns()) / SM_NS_PER_MS;
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (left <= 0 || poll(&p, 1, (int)left) == 0)
+        if (left <= 0)
             return sm_err_set(err, SM_TIMEOUT, "it did not end within %d s", COMMAND_S);
+        if (stopped(s))
+            return sm_err_set(err, SM_CLOSED, "it is no longer wanted");
+        if (poll(&p, 1, left < LOOK_MS ? (int)left : LOOK_MS) == 0)
+            continue;
         ssize_t got = read(fd, text + *n, cap - *n);
         if (got == 0)
             return SM_OK;
@@ -75,14 +93,14 @@ static sm_rc read_output(int fd, int64_t until, char *text, size_t cap, size_t *
 }
 
 /* Reaps pid; one that closed its output and stays is not waited for without end. */
-static sm_rc reap(pid_t pid, int64_t until, int *status, sm_err *err) {
+static sm_rc reap(const sm_secretsrc *s, pid_t pid, int64_t until, int *status, sm_err *err) {
     sm_rc rc = SM_OK;
     int flags = WNOHANG;
     for (;;) {
         pid_t got = waitpid(pid, status, flags);
         if (got == pid || (got < 0 && errno != EINTR))
             return rc;
-        if (got == 0 && sm_mono_ns() > until) {
+        if (got == 0 && flags == WNOHANG && (sm_mono_ns() > until || stopped(s))) {
             rc = sm_err_set(err, SM_TIMEOUT, "it did not end within %d s", COMMAND_S);
             kill(-pid, SIGKILL);
             flags = 0;
@@ -100,12 +118,15 @@ static sm_rc run_command(const sm_secretsrc *s, sm_secret **out, sm_err *err) {
     int64_t until = sm_mono_ns() + COMMAND_S * SM_NS_PER_S;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
+    sigset_t none;
     sm_err why = SM_ERR_INIT;
     sm_rc rc = SM_OK;
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attr);
     posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
+    sigemptyset(&none); /* what this program blocks is not the command's affair */
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
     if (pipe2(pipes, O_CLOEXEC) != 0) {
         rc = sm_err_sys(&why, errno, "pipe");
         goto out;
@@ -120,10 +141,10 @@ static sm_rc run_command(const sm_secretsrc *s, sm_secret **out, sm_err *err) {
         rc = sm_err_sys(&why, failed, "it cannot be started");
         goto out;
     }
-    rc = read_output(pipes[0], until, text, SECRET_MAX, &n, &why);
+    rc = read_output(s, pipes[0], until, text, SECRET_MAX, &n, &why);
     if (rc != SM_OK)
         kill(-pid, SIGKILL);
-    sm_rc ended = reap(pid, until, &status, rc == SM_OK ? &why : NULL);
+    sm_rc ended = reap(s, pid, until, &status, rc == SM_OK ? &why : NULL);
     rc = rc == SM_OK ? ended : rc;
     if (rc == SM_OK && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
         rc = sm_err_set(&why, SM_INVALID, "it failed (exit code %d)",
@@ -151,7 +172,7 @@ static void *refresh(void *arg) {
     sm_secretsrc *s = arg;
     sm_secret *fresh = NULL;
     sm_err err = SM_ERR_INIT;
-    if (run_command(s, &fresh, &err) != SM_OK)
+    if (run_command(s, &fresh, &err) != SM_OK && !atomic_load(&s->closed))
         sm_log(SM_LOG_WARN, "a secret could not be read again, the former value stays: %s",
                err.msg);
     pthread_mutex_lock(&s->mu);
@@ -225,8 +246,10 @@ static sm_rc from_credential(sm_secretsrc *s, const char *name, sm_err *err) {
     return read_file(s, &s->value, err);
 }
 
-sm_rc sm_secretsrc_open(const json_t *source, const char *dir, sm_secretsrc **out, sm_err *err) {
+sm_rc sm_secretsrc_open(const json_t *source, const char *dir, const atomic_bool *stop,
+                        sm_secretsrc **out, sm_err *err) {
     sm_secretsrc *s = sm_calloc(1, sizeof *s);
+    s->stop = stop;
     const char *file = sm_json_str(source, "file", NULL);
     const char *var = sm_json_str(source, "env", NULL);
     const char *credential = sm_json_str(source, "credential", NULL);
@@ -250,6 +273,7 @@ sm_rc sm_secretsrc_open(const json_t *source, const char *dir, sm_secretsrc **ou
     } else {
         rc = sm_err_set(err, SM_INVALID, "it is not one of file, env, credential, command");
     }
+    s->stop = NULL; /* the caller's, and only for now */
     if (rc == SM_OK)
         *out = s;
     else
@@ -257,9 +281,14 @@ sm_rc sm_secretsrc_open(const json_t *source, const char *dir, sm_secretsrc **ou
     return rc;
 }
 
+const char *sm_secretsrc_path(const sm_secretsrc *s) {
+    return s->path;
+}
+
 void sm_secretsrc_close(sm_secretsrc *s) {
     if (!s)
         return;
+    atomic_store(&s->closed, true);
     if (s->running)
         pthread_join(s->thread, NULL);
     sm_secret_free(s->fresh);

@@ -70,6 +70,8 @@ void sm_inspection_unref(sm_inspection *i) {
     json_decref(i->spec);
     json_decref(i->conf_params);
     json_decref(i->grants);
+    json_decref(i->net);
+    json_decref(i->notes);
     json_decref(i->limits);
     for (size_t k = 0; k < i->n_crons; k++)
         sm_cron_free(i->crons[k]);

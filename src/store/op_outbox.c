@@ -229,6 +229,27 @@ sm_rc sm_op_outbox_stats(sm_core *c, const json_t *args, json_t **result, sm_err
     return SM_OK;
 }
 
+sm_rc sm_op_outbox_accounts(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
+    (void)args;
+    sqlite3_stmt *st;
+    bool row;
+    json_t *o = json_object();
+    sm_rc rc = sm_sql_query(
+        c, &st, err,
+        "SELECT account, count(*) FROM outbox WHERE " SM_SQL_UNFINISHED " GROUP BY account", "");
+    while (rc == SM_OK && (rc = sm_sql_next(c, st, &row, err)) == SM_OK && row) {
+        json_t *name = sm_col_text(st, 0);
+        json_object_set_new(o, json_is_string(name) ? json_string_value(name) : "",
+                            sm_col_int(st, 1));
+        json_decref(name);
+    }
+    if (rc == SM_OK)
+        *result = o;
+    else
+        json_decref(o);
+    return rc;
+}
+
 sm_rc sm_outbox_recover(sm_core *c, sm_err *err) {
     sm_rc rc = sm_sql_run(c, err,
                           "UPDATE outbox SET state = 'pending', due_ms = 0 "

@@ -50,6 +50,8 @@ static const sm_op ops[] = {
     {SM_OP_PRUNE, "prune", sm_op_prune, true, false},
     {SM_OP_HEALTH, "health", sm_op_health, false, false},
     {SM_OP_PING, "ping", sm_op_ping, false, false},
+    {SM_OP_CONFIGURE, "configure", sm_op_configure, false, false},
+    {SM_OP_OUTBOX_ACCOUNTS, "outbox_accounts", sm_op_outbox_accounts, false, true},
 };
 _Static_assert(SM_ARRAY_LEN(ops) == SM_OP_COUNT_, "one line per operation");
 
@@ -70,5 +72,12 @@ sm_rc sm_op_ping(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
         return sm_err_set(err, SM_IO, "the database %s takes nothing more since an fsync failed",
                           c->path);
     *result = json_pack("{s:i}", "schema", c->schema);
+    return SM_OK;
+}
+
+sm_rc sm_op_configure(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
+    (void)result, (void)err;
+    c->outbox_max = sm_json_int(args, "outbox_bytes", c->outbox_max);
+    c->min_free = sm_json_int(args, "min_free_bytes", c->min_free);
     return SM_OK;
 }

@@ -156,7 +156,9 @@ typedef enum sm_store_op {
     /* {} -> {schema, bytes (of the files), outbox_limit, refuses: sentence|null (why an event that
      * came now would not be taken), outbox: OUTBOX_STATS}; reads rows */
     SM_OP_HEALTH,
-    SM_OP_PING, /* {} -> {schema} ; reads one row */
+    SM_OP_PING,      /* {} -> {schema} ; reads one row */
+    SM_OP_CONFIGURE, /* {outbox_bytes, min_free_bytes} -> null ; as sm_store_options, from now on */
+    SM_OP_OUTBOX_ACCOUNTS, /* {} -> {account: events that wait for delivery} */
     SM_OP_COUNT_
 } sm_store_op;
 

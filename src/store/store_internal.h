@@ -159,6 +159,7 @@ sm_rc sm_op_outbox_retry(sm_core *c, const json_t *args, json_t **result, sm_err
 sm_rc sm_op_outbox_hold(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_refuse(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_stats(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_outbox_accounts(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_slot_plan(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_slot_gap(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_slot_unplan(sm_core *c, const json_t *args, json_t **result, sm_err *err);
@@ -194,6 +195,7 @@ sm_rc sm_op_reconcile(sm_core *c, const json_t *args, json_t **result, sm_err *e
 sm_rc sm_op_prune(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_health(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_ping(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_configure(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 
 /* ---- what one room of operations lends another. */
 /* SM_FULL with its sentence when an event of so many bytes finds no room (limits.outbox,

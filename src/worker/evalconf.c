@@ -23,13 +23,21 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OUT_FD = 3, FILE_MAX = 1 << 20, NODES_MAX = 10000, CPU_S = 5, MEMORY_MIB = 64 };
+enum {
+    OUT_FD = 3,
+    FILE_MAX = 1 << 20,
+    NODES_MAX = 10000,
+    CPU_S = 5,
+    MEMORY_MIB = 64,
+    FILES_MAX = 1000 /* names of files that are told to the reader */
+};
 
 typedef struct conf {
     const char *name; /* last part of the file's path, for messages */
     char *dir;        /* what file() is relative to */
     char *text;
     size_t n;
+    json_t *files; /* what file() was asked for, absolute paths */
 } conf;
 
 static const conf *conf_of(lua_State *L) {
@@ -60,6 +68,8 @@ static bool push_file(lua_State *L, const conf *c, const char *path, sm_err *err
     char *data = NULL;
     size_t n = 0;
     char *full = path[0] == '/' ? sm_strdup(path) : sm_fsx_join(c->dir, path);
+    if (json_array_size(c->files) < FILES_MAX)
+        json_array_append_new(c->files, sm_json_text(full, strlen(full)));
     sm_rc rc = sm_fsx_read(full, FILE_MAX, &data, &n, err);
     if (rc == SM_OK)
         lua_pushlstring(L, data, n > 0 && data[n - 1] == '\n' ? n - 1 : n);
@@ -193,7 +203,7 @@ static char *run_conf(const conf *c, const json_t *lines, json_t **table) {
 int sm_evalconf_main(int argc, char **argv) {
     const char *path = argc > 1 ? argv[argc - 1] : "";
     sm_err err = SM_ERR_INIT;
-    conf c = {.name = sm_fsx_basename(path)};
+    conf c = {.name = sm_fsx_basename(path), .files = json_array()};
     json_t *table = NULL, *lines = NULL;
     char *error = NULL;
     sm_confined confined;
@@ -212,6 +222,7 @@ int sm_evalconf_main(int argc, char **argv) {
         error ? json_pack("{s:b, s:o}", "ok", 0, "error", sm_json_text(error, strlen(error)))
               : json_pack("{s:b, s:O, s:O}", "ok", 1, "table", table, "lines", lines);
     size_t n = 0;
+    json_object_set(answer, "files", c.files);
     char *text = sm_json_dump(answer, &n);
     bool told = sm_fsx_write_all(OUT_FD, text, n) == SM_OK;
     explicit_bzero(text, n); /* env() and file() may have given secrets */
@@ -219,6 +230,7 @@ int sm_evalconf_main(int argc, char **argv) {
     json_decref(answer);
     json_decref(table);
     json_decref(lines);
+    json_decref(c.files);
     free(error);
     free(c.text);
     free(c.dir);

@@ -24,12 +24,6 @@ typedef struct bench {
     int changed, stopped;
 } bench;
 
-/* The configuration's room has its own tests. */
-json_t *sm_config_grants(const sm_config *c, const char *function_id) {
-    (void)c;
-    return strcmp(function_id, "demo/a.run") == 0 ? json_pack("[s]", "secret:shop") : json_array();
-}
-
 static void on_report(void *ctx, const char *run_id, int64_t seq, const json_t *events) {
     (void)ctx, (void)run_id, (void)seq, (void)events;
 }
@@ -92,7 +86,7 @@ static void start(bench *b, const char *instances) {
                          .params = json_pack("{s:{s:i, s:i}}", "demo/a.run", "x", 1, "y", 2),
                          .schedule = json_pack("{s:s}", "demo/a.run", "@every 10s"),
                          .instances = instances ? json_loads(instances, 0, NULL) : json_object(),
-                         .grant = json_object(),
+                         .grant = json_pack("{s:[s]}", "demo/a.run", "secret:shop"),
                          .timezone = "UTC",
                          .limits = json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:i}", "memory",
                                              32 << 20, "wall", 30.0, "cpu", 10.0, "log", 1000,

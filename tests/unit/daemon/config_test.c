@@ -387,15 +387,15 @@ static void child_failures(void **state) {
     json_t *out;
     sm_err err = SM_ERR_INIT;
     int64_t before = sm_mono_ns();
-    assert_int_equal(sm_conf_eval(p->self, "f", 50 * SM_NS_PER_MS, &out, &err), SM_TIMEOUT);
+    assert_int_equal(sm_conf_eval(p->self, "f", 50 * SM_NS_PER_MS, NULL, &out, &err), SM_TIMEOUT);
     assert_string_equal(err.msg, "f: its evaluation did not end within 0.05 s");
     assert_true(sm_mono_ns() - before < 5 * SM_NS_PER_S);
     /* It gave its answer but does not end: the answer counts, and the child is ended. */
     write_file(p->self, "#!/bin/sh\necho '{\"ok\":true}' >&3\nexec 3>&-\nexec sleep 60\n", 0755);
-    assert_int_equal(sm_conf_eval(p->self, "f", 300 * SM_NS_PER_MS, &out, &err), SM_OK);
+    assert_int_equal(sm_conf_eval(p->self, "f", 300 * SM_NS_PER_MS, NULL, &out, &err), SM_OK);
     assert_true(sm_json_bool(out, "ok", false));
     json_decref(out);
-    assert_int_equal(sm_conf_eval("/nonexistent", "f", SM_NS_PER_S, &out, &err), SM_IO);
+    assert_int_equal(sm_conf_eval("/nonexistent", "f", SM_NS_PER_S, NULL, &out, &err), SM_IO);
 }
 
 /* ------------------------------------------------------------------ discovery */

@@ -19,7 +19,6 @@ typedef struct bench {
     sm_intake *intake;
     sm_runner *r;
     sm_conduct *conduct;
-    sm_config config;
     sm_view view;
     sm_inspection *p;
     uv_timer_t timer;
@@ -120,8 +119,7 @@ static void begin(bench *b, bool dry, const char *spec) {
     sm_store *store = dry ? NULL : b->room.store;
     b->intake = sm_intake_new(store, "local", NULL, NULL);
     b->conduct = dry ? NULL : sm_conduct_new(store);
-    sm_runner_options opt = {.config = &b->config,
-                             .conduct = b->conduct,
+    sm_runner_options opt = {.conduct = b->conduct,
                              .intake = b->intake,
                              .store = store,
                              .registrar = dry ? NULL : (sm_registrar *)(void *)b,

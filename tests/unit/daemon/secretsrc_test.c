@@ -59,7 +59,7 @@ static sm_secretsrc *open_source(const place *p, const char *json) {
     sm_secretsrc *s = NULL;
     sm_err err = SM_ERR_INIT;
     json_t *source = json_loads(json, 0, NULL);
-    if (sm_secretsrc_open(source, p->dir, &s, &err) != SM_OK)
+    if (sm_secretsrc_open(source, p->dir, NULL, &s, &err) != SM_OK)
         fail_msg("%s", err.msg);
     json_decref(source);
     return s;
@@ -137,7 +137,7 @@ static void test_refused(void **state) {
         sm_err err = SM_ERR_INIT;
         json_t *source = json_loads(rows[i].source, 0, NULL);
         print_message("  %s\n", rows[i].name);
-        assert_int_equal(sm_secretsrc_open(source, p->dir, &s, &err), rows[i].rc);
+        assert_int_equal(sm_secretsrc_open(source, p->dir, NULL, &s, &err), rows[i].rc);
         assert_null(s);
         assert_non_null(strstr(err.msg, rows[i].word));
         assert_null(strstr(err.msg, "readable by all"));
