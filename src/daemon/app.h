@@ -78,6 +78,6 @@ void sm_app_reconfigure(sm_app *app);
 /* The files to watch for that: absolute paths, ended by NULL. Borrowed until the next reading; a
  * file that is wrong or missing is among them. */
 const char *const *sm_app_config_files(const sm_app *app);
-/* {file|null, loaded_at, error|null, reloads, failures}: error is why the file as it is now does
- * not count. New reference. */
+/* {file|null, loaded_at, error|null, stale, reloads, failures}: error is why the file as it is now
+ * does not count. New reference. */
 json_t *sm_app_configuration(const sm_app *app);

@@ -310,12 +310,12 @@ json_t *sm_app_configuration(const sm_app *a) {
     const sm_config *c = a->o.config;
     char at[32];
     sm_time_rfc3339(r ? r->loaded_ns : 0, true, at);
-    return json_pack("{s:o, s:o, s:o, s:I, s:I}", "file",
+    return json_pack("{s:o, s:o, s:o, s:b, s:I, s:I}", "file",
                      c->file ? sm_json_text(c->file, strlen(c->file)) : json_null(), "loaded_at",
                      r ? json_string(at) : json_null(), "error",
                      r && r->error ? sm_json_text(r->error, strlen(r->error)) : json_null(),
-                     "reloads", (json_int_t)(r ? r->reloads : 0), "failures",
-                     (json_int_t)(r ? r->failures : 0));
+                     "stale", r && r->error, "reloads", (json_int_t)(r ? r->reloads : 0),
+                     "failures", (json_int_t)(r ? r->failures : 0));
 }
 
 void sm_app_reload_open(sm_app *a) {

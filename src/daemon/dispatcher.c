@@ -119,8 +119,9 @@ void sm_dispatcher_configure(sm_dispatcher *d, int workers, int runs_per_worker,
     if (d->stopping)
         return;
     sm_pool_fill(d);
-    for (sm_worker *w = d->workers; w && sm_pool_shared(d, &starting) > d->opt.workers; w = w->next)
-        if (w->state == SM_WORKER_READY && !w->alone && w->jobs.n == 0)
+    for (sm_worker *w = d->workers; w; w = w->next)
+        if (w->state == SM_WORKER_READY && w->kind == SM_WORKER_SHARED && w->jobs.n == 0 &&
+            sm_pool_count(d, SM_WORKER_SHARED, &starting) > d->opt.workers)
             sm_pool_retire(w);
     sm_placing_all(d);
 }
