@@ -258,17 +258,6 @@ static void print_store(const json_t *store, bool color) {
 
 /* ---- platform and outbox ---- */
 
-/* Only when the daemon works with another one than the file has. */
-static void print_configuration(const json_t *c, bool color) {
-    const char *error = sm_json_str(c, "error", NULL);
-    if (!error)
-        return;
-    char *shown = sm_cli_text(error, 1000);
-    printf("%sconfiguration%s: %s; the one of %s stays\n", sm_cli_paint(color, "load_error"),
-           sm_cli_plain(color), shown, sm_json_str(c, "loaded_at", "the start"));
-    free(shown);
-}
-
 static void print_outbox(const json_t *outbox) {
     char oldest[64] = "", bytes[32];
     int64_t at = 0;
@@ -350,7 +339,6 @@ void sm_status_print(const json_t *status, const sm_config *config, bool color) 
                    sm_json_num(process, "uptime", 0));
     if (json_is_object(json_object_get(status, "workers")))
         print_workers(json_object_get(status, "workers"));
-    print_configuration(json_object_get(status, "configuration"), color);
     print_outbox(json_object_get(status, "outbox"));
     if (json_is_object(json_object_get(status, "store")))
         print_store(json_object_get(status, "store"), color);
