@@ -142,6 +142,7 @@ static void put_in_place(sm_app *a, sm_config *fresh, const char *list) {
                             "min_free_bytes", (json_int_t)fresh->min_free_bytes),
                   NULL, NULL);
     sm_app_upkeep_configure(a, old);
+    sm_app_hush_configure(a);
     if (a->o.listener.configured)
         a->o.listener.configured(a->o.listener.ctx, fresh);
     if (changed == 0)
