@@ -143,6 +143,7 @@ static void put_in_place(sm_app *a, sm_config *fresh, const char *list) {
                   NULL, NULL);
     sm_app_upkeep_configure(a, old);
     sm_app_hush_configure(a);
+    sm_failures_enable(a->failures, fresh->report_failures);
     if (a->o.listener.configured)
         a->o.listener.configured(a->o.listener.ctx, fresh);
     if (changed == 0)
