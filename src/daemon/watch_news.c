@@ -5,6 +5,7 @@
  * whole be walked. Owned by the loop's thread.
  */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/watch_parts.h"
@@ -188,6 +189,8 @@ static void at_spots(sm_watch *w, const sm_watchplace *p, unsigned mask, const c
 void sm_watch_event(sm_watch *w, const struct inotify_event *e, const char *name) {
     if (e->mask & IN_Q_OVERFLOW) {
         /* A close may have been lost with the rest; what is held is tried when it stays quiet. */
+        sm_log(SM_LOG_INFO, "%s changed faster than could be followed; all of it is read again",
+               w->root);
         sm_watch_news(w, SM_WATCH_FOLDERS | SM_WATCH_CONFIG);
         return;
     }
