@@ -145,8 +145,7 @@ static void on_other(const happening *e) {
     bool there = (e->mask & came) && type_of(e, &links) == S_IFLNK;
     /* `..data` is how Kubernetes flips a whole folder; the links through it have other names. */
     bool hub = e->name[0] == '.' && e->name[1] == '.' && (e->mask & (came | went));
-    bool folder_link = (e->mask & went) && sm_map_get(&e->w->folders, e->rel);
-    if (there || hub || folder_link)
+    if (there || hub)
         sm_watch_news(e->w, SM_WATCH_FOLDERS);
     else if (e->name[0] != '.' && (e->mask & (IN_CLOSE_WRITE | came | went)))
         sm_watch_news(e->w, SM_WATCH_OTHER);
@@ -161,9 +160,12 @@ static void below_root(sm_watch *w, const sm_watchplace *p, unsigned mask, const
     for (size_t i = 0; i < p->n_rels; i++) {
         char *rel = p->rels[i][0] ? sm_asprintf("%s/%s", p->rels[i], name) : sm_strdup(name);
         happening e = {.w = w, .mask = mask, .name = name, .rel = rel};
+        bool folder_link = (mask & went) && sm_map_get(&w->folders, rel);
+        if (folder_link)
+            sm_watch_news(w, SM_WATCH_FOLDERS);
         if (name[0] != '.' && sm_str_ends(name, w->suffix))
             on_file(&e);
-        if (name[0] == '.' || !sm_str_ends(name, w->suffix) || (mask & went))
+        else if (!folder_link)
             on_other(&e);
         free(rel);
     }

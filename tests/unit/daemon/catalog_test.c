@@ -529,6 +529,174 @@ static void test_freed_while_loading(void **state) {
     (void)state;
 }
 
+static const char *title_of(const bench *b, const char *id) {
+    const sm_inspection *p = sm_catalog_find(b->c, id);
+    return p ? sm_json_str(p->spec, "title", "") : "none";
+}
+
+/* Looks at what was touched, without a walk. */
+static int look(bench *b) {
+    int before = b->changed;
+    sm_catalog_look(b->c);
+    for (int i = 0; i < 1000 && sm_catalog_busy(b->c); i++) {
+        int never = 0;
+        (void)fake_wait(&b->loop, &never, 1, 10);
+    }
+    assert_false(sm_catalog_busy(b->c));
+    return b->changed - before;
+}
+
+/* What a watch says of a file decides whether it is read, and what a text must be good for. */
+static void test_touches(void **state) {
+    bench b;
+    (void)state;
+    start(&b, NULL);
+    put(&b, "demo/a.lua", "-- spec {\"title\":\"one\"}\n-- spec {\"fn\":\"two\"}\n");
+    put(&b, "demo/b.lua", "-- spec {\"title\":\"b\"}\n");
+    begin(&b);
+    assert_int_equal(scan(&b), 1);
+    sm_catalog_count n;
+    sm_catalog_counts(b.c, &n);
+    assert_true(n.inspections == 3 && n.reloads == 0 && n.reload_failures == 0 && n.errors == 0);
+
+    put(&b, "demo/a.lua", "-- spec {\"title\":\"half\"}\n");
+    put(&b, "demo/b.lua", "-- spec {\"title\":\"b2\"}\n");
+    put(&b, "demo/new.lua", "-- spec {\"title\":\"half\"}\n");
+    assert_int_equal(look(&b), 0); /* nothing was touched */
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_OPEN);
+    sm_catalog_touch(b.c, "demo/new.lua", SM_TOUCH_OPEN);
+    assert_int_equal(scan(&b), 1); /* a walk does not read them either */
+    assert_string_equal(title_of(&b, "demo/a.run"), "one");
+    assert_string_equal(title_of(&b, "demo/b.run"), "b2");
+    assert_string_equal(title_of(&b, "demo/new.run"), "none");
+
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_TRY);
+    assert_int_equal(look(&b), 0); /* it would lose demo/a.two */
+    assert_string_equal(title_of(&b, "demo/a.run"), "one");
+    assert_int_equal(scan(&b), 0);
+    put(&b, "demo/a.lua", "-- error 3 a half\n");
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_TRY);
+    assert_int_equal(look(&b), 0);
+    put(&b, "demo/a.lua", "\n");
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_TRY);
+    assert_int_equal(look(&b), 0);
+    put(&b, "lib/m.lua", "-- spec {\"title\":\"m\"}\n"); /* modules change meanwhile */
+    sm_catalog_touch(b.c, "lib/m.lua", SM_TOUCH_WHOLE);
+    assert_int_equal(look(&b), 1);
+    assert_int_equal(errors(&b), 0);
+    assert_string_equal(title_of(&b, "demo/a.run"), "one");
+    put(&b, "demo/a.lua", "-- spec {\"fn\":\"two\"}\n-- spec {\"title\":\"most\"}\n");
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_TRY);
+    assert_int_equal(look(&b), 1);
+    assert_string_equal(title_of(&b, "demo/a.run"), "most");
+    put(&b, "demo/a.lua", "-- error 3 whole and wrong\n");
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_WHOLE);
+    assert_int_equal(look(&b), 1);
+    assert_true(error_of(&b, "demo/a.lua")->stale);
+    put(&b, "demo/a.lua",
+        "-- spec {\"title\":\"alone\"}\n"); /* a function may go when it is meant */
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_WHOLE);
+    assert_int_equal(look(&b), 1);
+    assert_string_equal(title_of(&b, "demo/a.run"), "alone");
+    assert_null(sm_catalog_find(b.c, "demo/a.two"));
+    sm_catalog_counts(b.c, &n);
+    assert_int_equal(n.reloads, 3); /* b2, most, alone: modules and first loads aside */
+    assert_int_equal(n.reload_failures, 1);
+    assert_int_equal(n.errors + n.stale, 0);
+
+    drop(&b, "demo/b.lua");
+    assert_int_equal(look(&b), 0);
+    sm_catalog_touch(b.c, "demo/b.lua", SM_TOUCH_WHOLE);
+    assert_int_equal(look(&b), 1);
+    assert_null(sm_catalog_find(b.c, "demo/b.run"));
+    sm_catalog_touch(b.c, "demo/new.lua", SM_TOUCH_WHOLE);
+    sm_catalog_touch(b.c, "demo/never.lua", SM_TOUCH_WHOLE);
+    sm_catalog_touch(b.c, "demo/_part.lua", SM_TOUCH_WHOLE);
+    assert_int_equal(look(&b), 1);
+    assert_string_equal(title_of(&b, "demo/new.run"), "half");
+    finish(&b);
+}
+
+typedef struct eyes {
+    bench *b;
+    int writes;  /* how often the file is still written while it loads */
+    int settled; /* ms */
+    int unsettled;
+} eyes;
+
+/* News that come while a file is read or loads. */
+static void on_take(void *ctx) {
+    eyes *e = ctx;
+    if (e->writes > 0 && e->b->c && sm_catalog_busy(e->b->c)) {
+        e->writes--;
+        sm_catalog_touch(e->b->c, "demo/a.lua", SM_TOUCH_OPEN);
+    }
+}
+
+static void on_begin(void *ctx) {
+    (void)ctx;
+}
+
+static void on_folder(void *ctx, const char *rel) {
+    (void)ctx, (void)rel;
+}
+
+static void on_end(void *ctx, bool complete) {
+    (void)ctx, (void)complete;
+}
+
+static int on_settle_ms(void *ctx) {
+    return ((eyes *)ctx)->settled;
+}
+
+static void on_unsettled(void *ctx) {
+    ((eyes *)ctx)->unsettled++;
+}
+
+static void test_written_meanwhile(void **state) {
+    bench b;
+    eyes e = {.b = &b};
+    (void)state;
+    start(&b, NULL);
+    put(&b, "demo/a.lua", "-- spec {\"title\":\"one\"}\n");
+    begin(&b);
+    const sm_catalog_eyes watch = {.take = on_take,
+                                   .begin = on_begin,
+                                   .folder = on_folder,
+                                   .end = on_end,
+                                   .settle_ms = on_settle_ms,
+                                   .ctx = &e,
+                                   .unsettled = on_unsettled,
+                                   .unsettled_ctx = &e};
+    sm_catalog_watched(b.c, &watch);
+    assert_int_equal(scan(&b), 1);
+    put(&b, "demo/a.lua", "-- spec {\"title\":\"half\"}\n");
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_WHOLE);
+    e.writes = 3; /* before it is read, after that, and when it has loaded */
+    assert_int_equal(look(&b), 0);
+    e.writes = 0;
+    assert_int_equal(look(&b), 0);
+    assert_int_equal(scan(&b), 0);
+    assert_string_equal(title_of(&b, "demo/a.run"), "one");
+    sm_catalog_touch(b.c, "demo/a.lua", SM_TOUCH_WHOLE);
+    assert_int_equal(look(&b), 1);
+    assert_string_equal(title_of(&b, "demo/a.run"), "half");
+
+    /* Changed, and nobody told: it is read when it is old enough. */
+    e.settled = 100000;
+    put(&b, "demo/a.lua", "-- spec {\"title\":\"young\"}\n");
+    assert_int_equal(scan(&b), 0);
+    assert_int_equal(e.unsettled, 1);
+    assert_string_equal(title_of(&b, "demo/a.run"), "half");
+    assert_int_equal(look(&b), 0);
+    assert_int_equal(e.unsettled, 2);
+    e.settled = 0;
+    assert_int_equal(look(&b), 1);
+    assert_int_equal(e.unsettled, 2);
+    assert_string_equal(title_of(&b, "demo/a.run"), "young");
+    finish(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life_of_a_file),
@@ -539,6 +707,8 @@ int main(void) {
         cmocka_unit_test(test_modules),
         cmocka_unit_test(test_renamed),
         cmocka_unit_test(test_store),
+        cmocka_unit_test(test_touches),
+        cmocka_unit_test(test_written_meanwhile),
         cmocka_unit_test(test_freed_while_loading),
     };
     sm_log_setup(SM_LOG_ERROR, false, false);
