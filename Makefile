@@ -42,7 +42,7 @@ check: all-tests
 
 # Sanitizers and fault schedules as well.
 test-all: deps-test all-tests asan tsan fuzz-build
-	@tools/run_tests --build $(BUILD) --asan $(BUILD)/asan --tsan $(BUILD)/tsan \
+	@SELFMON_TEST_LONG=1 tools/run_tests --build $(BUILD) --asan $(BUILD)/asan --tsan $(BUILD)/tsan \
 	  --fuzz $(BUILD)/fuzz --seconds $(SECONDS) \
 	  checks unit asan tsan replay spec asan-spec e2e asan-e2e fault fuzz
 
