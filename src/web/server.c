@@ -255,15 +255,18 @@ static void on_epoll(uv_poll_t *poll, int status, int events) {
     turn(poll->data);
 }
 
-/* All connections are taken: the one that makes us wait longest goes. */
-static void make_room(sm_web *w) {
+/* All connections (or descriptors) are taken: the one that makes us wait longest goes. False:
+ * nobody went. */
+static bool make_room(sm_web *w) {
+    size_t before = w->n;
     conn *c = w->first;
     while (c && (c->answering || c->told_to_go))
         c = c->next;
     if (!c)
-        return;
+        return false;
     conn_end(c);
     MHD_run(w->http);
+    return w->n < before;
 }
 
 static void on_connect(uv_poll_t *poll, int status, int events);
@@ -282,15 +285,18 @@ static void on_connect(uv_poll_t *poll, int status, int events) {
         socklen_t n = sizeof from;
         int fd = accept4(w->fd, (struct sockaddr *)&from, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+            if (make_room(w))
+                continue;
             uv_poll_stop(poll); /* it would only say the same again, at once */
             uv_timer_start(&w->reopen, on_reopen, RETRY_MS, 0);
+            break;
         }
         if (fd < 0 && errno != ECONNABORTED && errno != EINTR)
             break;
         if (fd < 0)
             continue;
         if (w->n >= CONNECTIONS)
-            make_room(w);
+            (void)make_room(w);
         if (w->n >= CONNECTIONS + SLACK)
             close(fd);
         else /* it closes what it does not take */

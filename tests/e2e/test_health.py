@@ -5,6 +5,7 @@ import http.client
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -315,6 +316,29 @@ def test_clients_that_do_not_read():
             s.close()
         wait_for(lambda: metrics(at)["selfmon_process_open_fds"] < 60, "the connections are gone", 60)
         assert daemon.stop() == 0
+
+
+def test_no_descriptors_left():
+    """without file descriptors the oldest idle connection makes room: probes are answered, and nothing spins"""
+    with serving() as (_, daemon, at):
+        held = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        old = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (held + 3, old[1]))
+        idle = [socket.create_connection(at, timeout=20) for _ in range(60)]
+        for _ in range(20):
+            asked = time.monotonic()
+            assert get(at)[0] == 200
+            assert time.monotonic() - asked < 5, "it waited for idle connections"
+
+        def cpu():
+            return sum(map(int, pathlib.Path(f"/proc/{daemon.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+        before, began = cpu(), time.monotonic()
+        wait_for(lambda: time.monotonic() - began > 3, "three seconds", 5)
+        assert cpu() - before < 100, f"{(cpu() - before) / 100} s of CPU in 3 s"
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, old)
+        for s in idle:
+            s.close()
+        assert get(at)[0] == 200 and daemon.stop() == 0
 
 
 def test_stop():
