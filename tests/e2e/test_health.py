@@ -147,6 +147,8 @@ def test_promtool_and_counts():
         assert now["selfmon_run_duration_seconds_count"] >= 3 and now["selfmon_run_cpu_seconds_total"] > 0, now
         assert now['selfmon_run_duration_seconds_bucket{le="+Inf"}'] == now["selfmon_run_duration_seconds_count"]
         assert now["selfmon_events_reported_total"] >= 2, now
+        assert 1 <= now["selfmon_run_lateness_seconds_count"] <= now["selfmon_run_duration_seconds_count"], now
+        assert now['selfmon_run_lateness_seconds_bucket{le="30"}'] >= 1, now
         assert now["selfmon_scripts_stale"] == 1 and now["selfmon_inspections"] == 2, now
         assert now["selfmon_reload_failures_total"] == 2 and now["selfmon_reloads_total"] >= 1, now
         assert now['selfmon_workers{state="ready"}'] >= 1 and now["selfmon_process_resident_memory_bytes"] > 1e6, now
@@ -168,6 +170,19 @@ def test_promtool_and_counts():
         documented = (pathlib.Path(__file__).parents[2] / "docs/metrics.md").read_text()
         missing = [n for n in named if f"`{n}`" not in documented]
         assert not missing, missing
+
+
+def test_missed_and_skipped_slots():
+    """slots that passed while it was stopped or while the last run went on are counted"""
+    slow = "  local t = os.clock()\n  while os.clock() - t < 2.5 do end"
+    with serving(("a.lua", simple(schedule="@every 1s")), ("b.lua", simple(slow, schedule="@every 1s"))) as (_, d, at):
+        wait_for(lambda: metrics(at)['selfmon_runs_total{outcome="skipped"}'] >= 1, "a skipped slot", 60)
+        d.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() - began > 6, "six seconds", 10)
+        d.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: metrics(at)['selfmon_runs_total{outcome="missed"}'] >= 3, "missed slots", 60)
+        assert get(at)[0] == 200
 
 
 def test_prometheus_scrapes():
