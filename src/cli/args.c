@@ -23,7 +23,8 @@ enum {
     LINT = 2048,
     MUTE = 4096,
     UNMUTE = 8192,
-    ALL = 16383,
+    WHY = 16384,
+    ALL = 32767,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -76,7 +77,7 @@ static int command_bit(const char *command) {
     } bits[] = {{"run", RUN},       {"list", LIST},     {"key", KEY},     {"next", NEXT},
                 {"events", EVENTS}, {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
                 {"status", STATUS}, {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT},
-                {"mute", MUTE},     {"unmute", UNMUTE}};
+                {"mute", MUTE},     {"unmute", UNMUTE}, {"why", WHY}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;

@@ -90,4 +90,5 @@ int sm_cmd_nodes(const sm_args *a);
 int sm_cmd_status(const sm_args *a);
 int sm_cmd_doctor(const sm_args *a);
 int sm_cmd_mute(const sm_args *a); /* and unmute */
+int sm_cmd_why(const sm_args *a);
 int sm_cmd_adopt(const sm_args *a);

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
-#include "platform/event.h"
+#include "cli/dimension.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,51 +14,6 @@ enum { LONGEST_S = 366 * 86400, REASON_MAX = 500 };
 static const char usage[] =
     "mute: expected ID [DIMENSION] DURATION --reason TEXT (see `selfmon-lua "
     "mute --help`)";
-
-/* "name=value,other=value" as the identity of a dimension. *out: malloc'd. */
-static sm_rc read_dimension(const char *text, char **out, sm_err *err) {
-    json_t *tags = json_object();
-    sm_rc rc = SM_OK;
-    for (const char *at = text; *at && rc == SM_OK;) {
-        size_t n = strcspn(at, ",");
-        const char *equal = memchr(at, '=', n);
-        if (!equal || equal == at) {
-            rc = sm_err_set(err, SM_INVALID,
-                            "mute: expected a dimension as NAME=VALUE[,NAME=VALUE], got %s", text);
-            break;
-        }
-        char *name = sm_memdup(at, (size_t)(equal - at));
-        json_object_set_new(tags, name, sm_json_text(equal + 1, n - (size_t)(equal + 1 - at)));
-        free(name);
-        at += n + (at[n] == ',');
-    }
-    if (rc == SM_OK)
-        *out = sm_event_dimension(tags);
-    json_decref(tags);
-    return rc;
-}
-
-/* Is there an inspection of that id (or fitting the pattern)? */
-static sm_rc check_id(sm_client *link, const char *id, sm_err *err) {
-    json_t *rows = NULL, *row;
-    char hint[256];
-    bool known = false;
-    size_t i, n = 0;
-    sm_rc rc = sm_client_call(link, "registry", NULL, &rows, err);
-    if (rc != SM_OK)
-        return rc;
-    const char **ids = sm_calloc(json_array_size(rows) + 1, sizeof *ids);
-    json_array_foreach(rows, i, row) {
-        ids[n++] = sm_json_str(row, "id", "");
-        known = known || sm_str_glob(id, ids[n - 1]);
-    }
-    if (!known)
-        rc = sm_err_set(err, SM_NOT_FOUND, "no inspection %s is registered here%s", id,
-                        sm_str_hint(id, ids, n, hint, sizeof hint));
-    free(ids);
-    json_decref(rows);
-    return rc;
-}
 
 static sm_rc list_mutes(const sm_args *a, sm_client *link, sm_err *err) {
     json_t *rows = NULL, *row;
@@ -95,9 +50,9 @@ static sm_rc mute(const sm_args *a, sm_client *link, sm_err *err) {
     if (sm_duration_parse(duration, &seconds, NULL) != SM_OK || seconds < 1 || seconds > LONGEST_S)
         return sm_err_set(err, SM_INVALID,
                           "mute: expected a duration from 1s to 366d such as 2h, got %s", duration);
-    sm_rc rc = a->n_rest == 3 ? read_dimension(a->rest[1], &dimension, err) : SM_OK;
+    sm_rc rc = a->n_rest == 3 ? sm_cli_dimension(a->rest[1], &dimension, err) : SM_OK;
     if (rc == SM_OK)
-        rc = check_id(link, id, err);
+        rc = sm_cli_known_id(link, id, err);
     int64_t until_ns = now + (int64_t)(seconds * 1e9);
     if (rc == SM_OK)
         rc = sm_client_call(link, "mute",
@@ -117,7 +72,7 @@ static sm_rc mute(const sm_args *a, sm_client *link, sm_err *err) {
 static sm_rc unmute(const sm_args *a, sm_client *link, sm_err *err) {
     json_t *result = NULL;
     char *dimension = NULL;
-    sm_rc rc = a->n_rest == 2 ? read_dimension(a->rest[1], &dimension, err) : SM_OK;
+    sm_rc rc = a->n_rest == 2 ? sm_cli_dimension(a->rest[1], &dimension, err) : SM_OK;
     if (rc == SM_OK)
         rc = sm_client_call(link, "unmute",
                             json_pack("{s:s, s:s*}", "id", a->rest[0], "dimension", dimension),

@@ -2,9 +2,9 @@
 #include "cli/cli.h"
 #include <string.h>
 
-const char *const sm_commands[] = {"run",    "list",  "key",    "next",  "events", "runs",
-                                   "status", "nodes", "doctor", "adopt", "local",  "mute",
-                                   "unmute", "lint",  "test",   "lua",   NULL};
+const char *const sm_commands[] = {"run",    "list",   "key",    "next",  "events", "runs",
+                                   "status", "nodes",  "doctor", "adopt", "local",  "mute",
+                                   "why",    "unmute", "lint",   "test",  "lua",    NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -23,6 +23,7 @@ static const char overview[] =
     "  selfmon-lua key ID…            association keys\n"
     "  selfmon-lua local …            parameters, enable, disable, delete on the embedded "
     "platform\n"
+    "  selfmon-lua why ID [DIM]       why the last event was sent, or was not\n"
     "  selfmon-lua mute ID [DIM] TIME holds events back for a while; unmute ends it\n"
     "  selfmon-lua lint [PATH]        loads the scripts and says what is wrong or unwise in them\n"
     "  selfmon-lua test [PATH…]       runs *_spec.lua with busted, without a network\n"
@@ -188,6 +189,21 @@ static const struct {
      "Examples:\n"
      "  selfmon-lua local set host/disk.run warning=70\n"
      "  selfmon-lua local disable demo/example.run\n"},
+    {"why",
+     "usage: selfmon-lua why ID [DIMENSION]\n"
+     "\n"
+     "The chain of the last decision about an inspection, or about one of its dimensions: due "
+     "instant, "
+     "run,\n"
+     "what was reported, what its event policy decided (with the script's line), the state of the "
+     "dimension,\n"
+     "the outbox and each attempt with the platform's answer; and in one sentence why something "
+     "was "
+     "sent or\n"
+     "was not. Works while the daemon runs and when it is stopped. --json: docs/json.md.\n"
+     "\n"
+     "  selfmon-lua why host/disk.run\n"
+     "  selfmon-lua why host/disk.run mount=/var\n"},
     {"mute",
      "usage: selfmon-lua mute [ID [DIMENSION] DURATION --reason TEXT]\n"
      "\n"

@@ -22,9 +22,9 @@ static const struct {
     int (*run)(const sm_args *a);
 } commands[] = {{"run", sm_cmd_run},       {"list", sm_cmd_list},     {"key", sm_cmd_key},
                 {"next", sm_cmd_next},     {"events", sm_cmd_events}, {"runs", sm_cmd_runs},
-                {"local", sm_cmd_local},   {"mute", sm_cmd_mute},     {"unmute", sm_cmd_mute},
-                {"lint", sm_cmd_lint},     {"nodes", sm_cmd_nodes},   {"status", sm_cmd_status},
-                {"doctor", sm_cmd_doctor}, {"adopt", sm_cmd_adopt}};
+                {"local", sm_cmd_local},   {"mute", sm_cmd_mute},     {"why", sm_cmd_why},
+                {"unmute", sm_cmd_mute},   {"lint", sm_cmd_lint},     {"nodes", sm_cmd_nodes},
+                {"status", sm_cmd_status}, {"doctor", sm_cmd_doctor}, {"adopt", sm_cmd_adopt}};
 
 static void print_version(void) {
     char text[256];

@@ -62,6 +62,7 @@ static const struct {
     {"local_params", SM_OP_LOCAL_PARAMS},
     {"local_delete", SM_OP_LOCAL_DELETE},
     {"local_events", SM_OP_LOCAL_EVENTS},
+    {"why", SM_OP_WHY},
     {"mute", SM_OP_MUTE},
     {"unmute", SM_OP_UNMUTE},
     {"mutes", SM_OP_MUTES},

@@ -47,6 +47,7 @@ static const sm_op ops[] = {
     {SM_OP_UNMUTE, "unmute", sm_op_unmute, true, false},
     {SM_OP_MUTES, "mutes", sm_op_mutes, false, false},
     {SM_OP_RECONCILE, "reconcile", sm_op_reconcile, true, false},
+    {SM_OP_WHY, "why", sm_op_why, false, true},
     {SM_OP_PRUNE, "prune", sm_op_prune, true, false},
     {SM_OP_HEALTH, "health", sm_op_health, false, false},
     {SM_OP_PING, "ping", sm_op_ping, false, false},

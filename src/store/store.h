@@ -149,6 +149,10 @@ typedef enum sm_store_op {
      * holding) each dimension whose state differs from what was let out last gets one event.
      * {now_ns, holding:[ids], after?} -> {made, held, more} */
     SM_OP_RECONCILE,
+    /* The chain of the latest decision about an inspection, or one of its dimensions: {id,
+     * dimension?, now_ns} -> {id, slot|null, run|null, event|null, state|null, outbox|null,
+     * attempts:[{n,at,verdict,answer}], mute:text|null} (docs/json.md, `why`) */
+    SM_OP_WHY,
     /* Retention: {runs_before_ns, events_before_ns, batch} -> {runs, events, slots}; never what is
      * pending, held, inflight or refused, nor the newest slot of an inspection. events includes
      * those of the embedded platform. At most `batch` (1,000) rows of a kind: call until 0. */

@@ -192,6 +192,7 @@ sm_rc sm_op_mute(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_unmute(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_mutes(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_reconcile(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_why(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_prune(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_health(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_ping(sm_core *c, const json_t *args, json_t **result, sm_err *err);
