@@ -62,14 +62,12 @@ static sm_rc read_run(sm_core *c, const char *id, const char *run, json_t **out,
         {"slot", sm_col_int},     {"started", sm_col_time}, {"finished", sm_col_time},
         {"outcome", sm_col_text}, {"error", sm_col_text},   {"seconds", sm_col_any},
         {"events", sm_col_int},   {"late", col_bool}};
-    static const char latest[] =
+    static const char sql[] =
         "SELECT run, attempt, trigger, slot, started_ns, finished_ns, outcome, error, seconds, "
-        "events, late FROM runs WHERE id = ?1 ORDER BY started_ns DESC, seq DESC LIMIT 1";
-    static const char named[] =
-        "SELECT run, attempt, trigger, slot, started_ns, finished_ns, outcome, error, seconds, "
-        "events, late FROM runs WHERE run = ?2 AND id = ?1 ORDER BY attempt DESC LIMIT 1";
+        "events, late FROM runs WHERE id = ?1 AND (?2 IS NULL OR run = ?2) "
+        "ORDER BY started_ns DESC, seq DESC LIMIT 1";
     sqlite3_stmt *st;
-    sm_rc rc = sm_sql_query(c, &st, err, run != NULL && run[0] ? named : latest, "tt", id, run);
+    sm_rc rc = sm_sql_query(c, &st, err, sql, "tt", id, run != NULL && run[0] ? run : NULL);
     return rc == SM_OK ? first_row(c, st, m, SM_ARRAY_LEN(m), out, err) : rc;
 }
 
