@@ -111,6 +111,7 @@ def test_slots():
         p.script("a.lua", 'monitor{ title = "T", schedule = "@every 1s", timeout = 60 }\n'
                           'function run() require "selfmon.time".sleep(40) end')
         d = p.daemon()
+        d.wait_line("next:", seconds=30)
         answer = wait_for(lambda: (lambda w: w if "skipped" in w["because"] else None)(why(p, "a.run")),
                           "a skipped slot", 30)
         assert "overlap" in answer["because"], answer
