@@ -34,7 +34,7 @@ sm_rc sm_budget_room(sm_core *c, const char *who, const sm_policy *p, int64_t no
         rc = sm_sql_int(
             c, &n, 0, err,
             "SELECT count(*) FROM dims WHERE who = ?1 AND sent > 0 AND dimension NOT LIKE "
-            "'{\"selfmon_digest\"%'",
+            "'{\"selfmon\\_%' ESCAPE '\\'",
             "t", who);
         if (rc == SM_OK)
             room->dimensions = n < p->max_dimensions;
@@ -95,25 +95,25 @@ out:
     return rc;
 }
 
-/* Dimensions that a run did not report and of which something is to be said; names copied first,
+/* Dimensions that a run did not report and of which something is to be said, but for the runner's
+ * own (digests, failures); names copied first,
  * because saying it writes the table. */
-static sm_rc silent(sm_core *c, const settling *s, const char *digest, json_t *out, sm_err *err) {
+static sm_rc silent(sm_core *c, const settling *s, json_t *out, sm_err *err) {
     static const char sql[] =
         "SELECT dimension FROM dims WHERE who = ?1 AND (status > 0 OR streak > 0) AND "
-        "(run IS NULL OR run <> ?2) AND dimension <> ?3 LIMIT ?4";
+        "(run IS NULL OR run <> ?2) AND dimension NOT LIKE '{\"selfmon\\_%' ESCAPE '\\' LIMIT ?3";
     sqlite3_stmt *st;
     bool row;
-    sm_rc rc =
-        sm_sql_query(c, &st, err, sql, "ttti", s->head.who, s->head.run, digest, (int64_t)AT_ONCE);
+    sm_rc rc = sm_sql_query(c, &st, err, sql, "tti", s->head.who, s->head.run, (int64_t)AT_ONCE);
     while (rc == SM_OK && (rc = sm_sql_next(c, st, &row, err)) == SM_OK && row)
         json_array_append_new(out, sm_col_text(st, 0));
     return rc;
 }
 
-static sm_rc recover_silent(sm_core *c, const settling *s, const char *digest, sm_err *err) {
+static sm_rc recover_silent(sm_core *c, const settling *s, sm_err *err) {
     json_t *names = json_array(), *name;
     size_t i;
-    sm_rc rc = silent(c, s, digest, names, err);
+    sm_rc rc = silent(c, s, names, err);
     json_array_foreach(names, i, name) {
         if (rc == SM_OK)
             rc = recover_one(c, s, json_string_value(name), err);
@@ -237,7 +237,7 @@ sm_rc sm_run_settle(sm_core *c, const json_t *args, int64_t now_ns, sm_err *err)
         return rc;
     char *digest = sm_digest_dimension(s.head.id);
     if (s.policy.recover)
-        rc = recover_silent(c, &s, digest, err);
+        rc = recover_silent(c, &s, err);
     if (rc == SM_OK && (s.policy.max_dimensions > 0 || s.policy.max_events > 0))
         rc = tell_digest(c, &s, digest, err);
     free(digest);

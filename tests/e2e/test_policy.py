@@ -60,7 +60,7 @@ class World:
 def delivered(p):
     """(dimension, status) in the order of the embedded platform."""
     rows = [e for e in p.events() if e["delivery"] == "delivered"]
-    return [(e["dimension_tags"].get("d"), e["status"]) for e in rows]
+    return [(e["dimension_tags"].get("d"), e["status"]) for e in rows if "d" in e["dimension_tags"]]
 
 
 def of(p, name):
@@ -90,6 +90,8 @@ def test_recover_and_change():
             assert last["title"] == "State of disk" and "No longer reported" in last["message"], last
             world.say("", 2)
             assert len(delivered(p)) == 4, delivered(p)
+            own = [e["status"] for e in p.events() if "selfmon_function" in e["dimension_tags"]]
+            assert own == ["error", "ok"], f"the failing run is reported once, and healed once: {own}"
             assert daemon.stop() == 0
     finally:
         world.close()
