@@ -113,7 +113,7 @@ def test_slots():
         d = p.daemon()
         d.wait_line("next:", seconds=30)
         answer = wait_for(lambda: (lambda w: w if "skipped" in w["because"] else None)(why(p, "a.run")),
-                          "a skipped slot", 30)
+                          "a skipped slot", 60)
         assert "overlap" in answer["because"], answer
         d.kill()
         because(p, "a.run", words=["skipped"])
