@@ -1,5 +1,6 @@
 """The platform is away, limits us, or knows these inspections under another secret."""
 import json
+import re
 import time
 
 from harness import run_all, wait_for
@@ -281,7 +282,7 @@ def test_a_platform_that_never_answers_does_not_hold_the_stop():
             assert d.process.wait(timeout=60) == 0, d.err
             took = time.monotonic() - began
             assert took < (8 if twice else 20), took  # 3 s of a last batch, on a busy machine
-            assert "Sanitizer" not in d.err, d.err
+            assert not re.search("ERROR: |runtime error: ", d.err), d.err  # of a build with sanitizers
             assert {"pending", "delivered"} >= set(p.deliveries()) and "pending" in p.deliveries(), p.deliveries()
             print(f"# {took:.1f} s{' with a second TERM' if twice else ''}")
 
