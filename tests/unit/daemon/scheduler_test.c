@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include "room_help.h"
 #include "base/str.h"
-#include "daemon/scheduler.h"
+#include "daemon/scheduler_parts.h"
 
 enum { RUNS = 128 };
 
@@ -776,6 +776,101 @@ static void test_many_in_order(void **state) {
     end(&b);
 }
 
+/* Lets the scheduler look at the clock and at zone files, as it does every 5 s. */
+static void look(bench *b, int times) {
+    int before = b->s->looks, *looks = &b->s->looks;
+    uv_timer_set_repeat(&b->s->look, 1);
+    uv_timer_again(&b->s->look);
+    room_wait(&b->room, looks, before + times);
+    uv_timer_set_repeat(&b->s->look, 3600 * 1000);
+    uv_timer_again(&b->s->look);
+    room_settle(&b->room);
+}
+
+/* The machine slept: what was due meanwhile was missed, although no timer and nobody said so. */
+static void test_suspend(void **state) {
+    (void)state;
+    bench b;
+    begin(&b, "2036-01-31T12:00:30Z");
+    sm_inspection *p = room_inspection("a.run", MINUTELY);
+    update(&b, p);
+    set_clock(&b, "2036-01-31T15:00:40Z");
+    b.slept_ns = 10810 * SM_NS_PER_S;
+    look(&b, 1);
+    assert_int_equal(b.n, 1);
+    expect_run(&b, 0, "2036-01-31T15:00:00Z", "schedule", true);
+    end_run(&b, 0);
+    expect_gaps(&b, "2036-01-31T12:01:00Z..2036-01-31T14:59:00Z 179 missed");
+    look(&b, 2);
+    assert_int_equal(b.n, 1);
+    sm_inspection_unref(p);
+    end(&b);
+}
+
+/* Set, and the kernel told nobody (another clock in the process's way, a moved container). */
+static void test_clock_set_unnoticed(void **state) {
+    (void)state;
+    bench b;
+    begin(&b, "2036-01-31T12:00:30Z");
+    sm_inspection *p = room_inspection("a.run", MINUTELY);
+    update(&b, p);
+    b.mono_ns += 5 * SM_NS_PER_S;
+    b.now_ns += 5 * SM_NS_PER_S;
+    look(&b, 1);
+    assert_int_equal(b.n, 0);
+    set_clock(&b, "2036-01-31T11:00:30Z");
+    look(&b, 1);
+    expect_next(&b, "a.run", "2036-01-31T11:01:00Z");
+    expect_open(&b, "a.run", "2036-01-31T11:01:00Z");
+    sm_inspection_unref(p);
+    end(&b);
+}
+
+static void write_zone(const char *dir, const char *offset) {
+    char command[400];
+    snprintf(command, sizeof command,
+             "cd '%s' && echo 'Zone Here %s - XXX' > x.zic && PATH=\"$PATH:/usr/sbin\" zic -d new "
+             "x.zic && mv new/Here Here",
+             dir, offset);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_zone_file_changes(void **state) {
+    (void)state;
+    bench b;
+    begin(&b, "2036-01-31T12:00:30Z");
+    assert_int_equal(setenv("TZDIR", b.room.dir, 1), 0);
+    write_zone(b.room.dir, "1");
+    sm_inspection *p = room_inspection("a.run", "{'title':'T','schedule':['0 20 * * *']}");
+    sm_inspection *q = room_inspection("b.run", "{'title':'T','schedule':['0 20 * * *']}");
+    assert_int_equal(sm_tz_load(NULL, "Here", &p->tz, NULL), SM_OK);
+    sm_inspection *list[] = {p, q};
+    sm_scheduler_update(b.s, list, 2);
+    expect_next(&b, "a.run", "2036-01-31T19:00:00Z");
+    look(&b, 6);
+    expect_next(&b, "a.run", "2036-01-31T19:00:00Z");
+    write_zone(b.room.dir, "3");
+    look(&b, 6);
+    expect_next(&b, "a.run", "2036-01-31T17:00:00Z");
+    expect_next(&b, "b.run", "2036-01-31T20:00:00Z");
+    expect_open(&b, "a.run", "2036-01-31T17:00:00Z");
+    char path[100];
+    snprintf(path, sizeof path, "%s/Here", b.room.dir);
+    assert_int_equal(truncate(path, 10), 0); /* no zone file any more */
+    look(&b, 6);
+    expect_next(&b, "a.run", "2036-01-31T17:00:00Z");
+    assert_int_equal(unlink(path), 0);
+    look(&b, 6);
+    expect_next(&b, "a.run", "2036-01-31T17:00:00Z");
+    write_zone(b.room.dir, "4");
+    look(&b, 6);
+    expect_next(&b, "a.run", "2036-01-31T16:00:00Z");
+    unsetenv("TZDIR");
+    sm_inspection_unref(p);
+    sm_inspection_unref(q);
+    end(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slots_in_time),
@@ -783,6 +878,9 @@ int main(void) {
         cmocka_unit_test(test_clock_back),
         cmocka_unit_test(test_clock_was_ahead),
         cmocka_unit_test(test_clock_is_wrong),
+        cmocka_unit_test(test_clock_set_unnoticed),
+        cmocka_unit_test(test_suspend),
+        cmocka_unit_test(test_zone_file_changes),
         cmocka_unit_test(test_clock_far_forward),
         cmocka_unit_test(test_down),
         cmocka_unit_test(test_down_again),

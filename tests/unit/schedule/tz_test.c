@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "base/buf.h"
 #include "base/fsx.h"
 #include "base/mem.h"
@@ -333,11 +334,55 @@ static void test_names(void **state) {
     assert_false(sm_tz_next_change(NULL, 0, &at));
 }
 
+/* A file that is replaced, touched, removed: the zone notices, and keeps what it has. */
+static void test_look(void **state) {
+    (void)state;
+    char dir[] = "/tmp/sm-tz-XXXXXX", path[64], other[64];
+    sm_tz *tz = NULL;
+    char *data;
+    size_t n;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/Here", dir);
+    snprintf(other, sizeof other, "%s/new", dir);
+    assert_int_equal(sm_fsx_read("/usr/share/zoneinfo/Asia/Tokyo", 1 << 20, &data, &n, NULL),
+                     SM_OK);
+    assert_int_equal(sm_fsx_replace(path, data, n, 0600, NULL), SM_OK);
+    assert_int_equal(sm_tz_load(dir, "Here", &tz, NULL), SM_OK);
+    assert_string_equal(sm_tz_path(tz), path);
+    assert_int_equal(sm_tz_look(tz), SM_TZ_SAME);
+    assert_int_equal(sm_fsx_replace(other, data, n, 0600, NULL), SM_OK);
+    assert_int_equal(rename(other, path), 0); /* the same bytes: still another file */
+    assert_int_equal(sm_tz_look(tz), SM_TZ_CHANGED);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(sm_tz_look(tz), SM_TZ_GONE);
+    assert_int_equal(sm_tz_offset(tz, 0, NULL, NULL), 9 * 3600);
+    sm_tz_free(tz);
+    assert_int_equal(sm_tz_load(dir, "UTC", &tz, NULL), SM_OK);
+    assert_int_equal(sm_tz_look(tz), SM_TZ_SAME);
+    assert_int_equal(sm_tz_look(NULL), SM_TZ_SAME);
+    assert_string_equal(sm_tz_path(NULL), "");
+    sm_tz_free(tz);
+    /* As libc does: TZDIR, when it is an absolute path. */
+    assert_int_equal(sm_fsx_replace(path, data, n, 0600, NULL), SM_OK);
+    assert_int_equal(setenv("TZDIR", dir, 1), 0);
+    assert_int_equal(sm_tz_load(NULL, "Here", &tz, NULL), SM_OK);
+    sm_tz_free(tz);
+    assert_int_equal(setenv("TZDIR", "tmp", 1), 0);
+    assert_int_equal(sm_tz_load(NULL, "Here", &tz, NULL), SM_INVALID);
+    assert_int_equal(sm_tz_load(NULL, "Asia/Tokyo", &tz, NULL), SM_OK);
+    sm_tz_free(tz);
+    unsetenv("TZDIR");
+    free(data);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_libc), cmocka_unit_test(test_no_change_missed),
         cmocka_unit_test(test_made),         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_damaged),      cmocka_unit_test(test_names),
+        cmocka_unit_test(test_look),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

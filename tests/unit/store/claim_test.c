@@ -332,6 +332,10 @@ static void a_clock_that_went_back_parks_nothing(void **unused) {
     got = call(s, SM_OP_OUTBOX_CLAIM, "{'now_ms':1000}");
     assert_int_equal(json_array_size(got), 0);
     json_decref(got);
+    /* An hour is the longest wait: further away, the clock went back by seconds or by a day. */
+    got = call(s, SM_OP_OUTBOX_CLAIM, "{'now_ms':0}");
+    assert_int_equal(json_array_size(got), 1);
+    json_decref(got);
     sm_store_close(s);
     place_drop(&at);
 }
