@@ -4,6 +4,7 @@
  * for the platform only, never for scripts.
  */
 #include "daemon/accounts.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/local.h"
@@ -12,8 +13,10 @@
 #include <strings.h>
 
 typedef struct account {
-    const sm_config *config;
+    sm_config *config; /* referenced */
     char *name;
+    json_t *given; /* its node as the configuration or the script has it, or NULL */
+    bool insecure;
     sm_local *local; /* one of these two */
     sm_remote *remote;
     sm_target target; /* its operations, under this account's name */
@@ -29,6 +32,8 @@ struct sm_accounts {
     sm_config *config; /* referenced */
     account **list;
     size_t n;
+    account **left; /* out of the list, until nothing of theirs is under way */
+    size_t n_left;
 };
 
 static const sm_secret *configured(const account *a, const char *field) {
@@ -56,6 +61,8 @@ static void account_free(account *a) {
     sm_local_free(a->local);
     sm_remote_free(a->remote);
     sm_node_fini(&a->node);
+    json_decref(a->given);
+    sm_config_free(a->config);
     sm_secret_free(a->script_id);
     sm_secret_free(a->script_key);
     free(a->proxy);
@@ -106,21 +113,16 @@ sm_rc sm_accounts_node(const json_t *node, bool insecure, sm_node *out, sm_err *
     return sm_node_find(json_is_string(node) ? json_string_value(node) : "default", out, err);
 }
 
-static sm_rc make_remote(sm_accounts *all, account *a, const json_t *conf, sm_err *err) {
+/* What conf says, as remote takes it; borrowed from a and conf. */
+static sm_remote_account settings_of(account *a, const json_t *conf) {
     double timeout = 10;
     const json_t *rate = json_object_get(conf, "rate");
     const json_t *given = json_object_get(conf, "timeout");
-    if (!key_id(a) && !key(a))
-        return sm_err_set(
-            err, SM_INVALID,
-            "account %s: node %s needs api_key_id and api_key (SELFMON_API_KEY_ID and "
-            "SELFMON_API_KEY for the default account)",
-            a->name, a->node.name);
     if (json_is_number(given))
         timeout = json_number_value(given);
     else if (json_is_string(given))
         sm_duration_parse(json_string_value(given), &timeout, NULL);
-    sm_remote_account remote = {
+    return (sm_remote_account){
         .name = a->name,
         .node = &a->node,
         .report_via = sm_json_str(conf, "report_via", "openway"),
@@ -136,7 +138,17 @@ static sm_rc make_remote(sm_accounts *all, account *a, const json_t *conf, sm_er
         .key = key,
         .secret_key = secret_key,
         .ctx = a};
-    a->remote = sm_remote_new(all->loop, all->http, all->store, &remote);
+}
+
+static sm_rc make_remote(sm_accounts *all, account *a, const json_t *conf, sm_err *err) {
+    if (!key_id(a) && !key(a))
+        return sm_err_set(
+            err, SM_INVALID,
+            "account %s: node %s needs api_key_id and api_key (SELFMON_API_KEY_ID and "
+            "SELFMON_API_KEY for the default account)",
+            a->name, a->node.name);
+    sm_remote_account settings = settings_of(a, conf);
+    a->remote = sm_remote_new(all->loop, all->http, all->store, &settings);
     return SM_OK;
 }
 
@@ -145,11 +157,13 @@ static sm_rc add(sm_accounts *all, const char *name, const json_t *conf, const j
                  sm_secret *script_id, sm_secret *script_key, sm_err *err) {
     account *a = sm_calloc(1, sizeof *a);
     sm_rc rc = SM_OK;
-    a->config = all->config;
+    a->config = sm_config_ref(all->config);
+    a->given = json_incref((json_t *)(uintptr_t)node);
+    a->insecure = sm_json_bool(conf, "insecure", false);
     a->name = sm_strdup(name);
     a->script_id = script_id;
     a->script_key = script_key;
-    rc = sm_accounts_node(node, sm_json_bool(conf, "insecure", false), &a->node, err);
+    rc = sm_accounts_node(node, a->insecure, &a->node, err);
     if (rc != SM_OK) {
         sm_err_wrap(err, "account %s", name);
     } else if (!a->node.name) {
@@ -211,8 +225,88 @@ sm_rc sm_accounts_open(uv_loop_t *loop, sm_http *http, sm_store *store, const sm
     return rc;
 }
 
+/* Another workspace, perhaps: nothing of the former may be taken for it. */
+static bool is_another(const account *one, const sm_config *config, const json_t *conf) {
+    static const char *const keys[] = {"api_key_id", "api_key"};
+    bool other = !json_equal(one->given, json_object_get(conf, "node")) ||
+                 one->insecure != sm_json_bool(conf, "insecure", false);
+    for (size_t i = 0; i < SM_ARRAY_LEN(keys) && !other; i++) {
+        char *name = sm_asprintf("accounts.%s.%s", one->name, keys[i]);
+        other = !sm_config_same_secret(one->config, config, name);
+        free(name);
+    }
+    return other;
+}
+
+static void change(account *one, const sm_config *config, const json_t *conf) {
+    sm_config *former = one->config;
+    one->config = sm_config_ref(config);
+    if (one->remote) {
+        char *proxy = one->proxy;
+        one->proxy = proxy_of(conf, &one->node);
+        sm_remote_account settings = settings_of(one, conf);
+        sm_remote_configure(one->remote, &settings);
+        free(proxy);
+    }
+    sm_config_free(former);
+}
+
+static void leave(sm_accounts *a, size_t i) {
+    a->left = sm_realloc(a->left, (a->n_left + 1) * sizeof(account *));
+    a->left[a->n_left++] = a->list[i];
+    a->list[i] = a->list[--a->n];
+}
+
 void sm_accounts_configure(sm_accounts *a, const sm_config *config) {
-    (void)a, (void)config;
+    const char *name;
+    json_t *conf;
+    sm_config *former = a->config;
+    a->config = sm_config_ref(config);
+    for (size_t i = a->n; i-- > 0;) {
+        account *one = a->list[i];
+        bool script = one->script_key != NULL; /* all but node and key as the default account */
+        conf = json_object_get(config->accounts, script ? "default" : one->name);
+        if (!conf || (!script && is_another(one, config, conf)))
+            leave(a, i);
+        else
+            change(one, config, conf);
+    }
+    json_object_foreach(config->accounts, name, conf) {
+        sm_err err = SM_ERR_INIT;
+        if (!find(a, name) &&
+            add(a, name, conf, json_object_get(conf, "node"), NULL, NULL, &err) != SM_OK)
+            sm_log(SM_LOG_ERROR, "%s", err.msg);
+    }
+    sm_config_free(former);
+}
+
+static account *left_of(const sm_accounts *a, const sm_target *target, size_t *at) {
+    for (*at = 0; *at < a->n_left; ++*at)
+        if (&a->left[*at]->target == target)
+            return a->left[*at];
+    return NULL;
+}
+
+bool sm_accounts_quiet(const sm_accounts *a, const sm_target *target) {
+    size_t at;
+    const account *one = left_of(a, target, &at);
+    return !one || !one->remote || sm_remote_quiet(one->remote);
+}
+
+void sm_accounts_retire(sm_accounts *a, const sm_target *target) {
+    size_t at;
+    account *one = left_of(a, target, &at);
+    if (one && one->remote)
+        sm_remote_close(one->remote);
+}
+
+void sm_accounts_release(sm_accounts *a, const sm_target *target) {
+    size_t at;
+    account *one = left_of(a, target, &at);
+    if (!one)
+        return;
+    a->left[at] = a->left[--a->n_left];
+    account_free(one);
 }
 
 size_t sm_accounts_count(const sm_accounts *a) {
@@ -256,6 +350,9 @@ void sm_accounts_close(sm_accounts *a) {
     for (size_t i = 0; a && i < a->n; i++)
         if (a->list[i]->remote)
             sm_remote_close(a->list[i]->remote);
+    for (size_t i = 0; a && i < a->n_left; i++)
+        if (a->left[i]->remote)
+            sm_remote_close(a->left[i]->remote);
 }
 
 void sm_accounts_free(sm_accounts *a) {
@@ -263,6 +360,9 @@ void sm_accounts_free(sm_accounts *a) {
         return;
     for (size_t i = 0; i < a->n; i++)
         account_free(a->list[i]);
+    for (size_t i = 0; i < a->n_left; i++)
+        account_free(a->left[i]);
+    free(a->left);
     sm_config_free(a->config);
     free(a->list);
     free(a);

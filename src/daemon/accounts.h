@@ -17,8 +17,14 @@ sm_rc sm_accounts_node(const json_t *node, bool insecure, sm_node *out, sm_err *
  * `script-…`), if there is none yet, or gives it the script's key; nothing for others. */
 sm_rc sm_accounts_learn(sm_accounts *a, const sm_inspection *inspection, sm_err *err);
 /* Another configuration holds from now on: accounts are changed in place, opened, or taken out of
- * the list; those with another node are opened anew. */
+ * the list; those with another node or key are taken out and opened anew. What is out of the list
+ * lives on for its desk, which names it by its target: retire, when it is quiet or has had its
+ * time, ends what waits; release, once it is quiet, frees it. */
 void sm_accounts_configure(sm_accounts *a, const sm_config *config);
+bool sm_accounts_quiet(const sm_accounts *a, const sm_target *target);
+void sm_accounts_retire(sm_accounts *a, const sm_target *target);
+/* At a later turn of the loop than retire. */
+void sm_accounts_release(sm_accounts *a, const sm_target *target);
 size_t sm_accounts_count(const sm_accounts *a);
 const char *sm_accounts_name(const sm_accounts *a, size_t i);
 /* By name; NULL when there is no such account. */

@@ -82,6 +82,8 @@ void sm_config_free(sm_config *c);
 const char *const *sm_config_files(const sm_config *c);
 /* Names of the top-level keys in which two configurations differ, in the order of b. New array. */
 json_t *sm_config_changes(const sm_config *a, const sm_config *b);
+/* Whether a held secret comes from the same place in both, or is the same value. */
+bool sm_config_same_secret(const sm_config *a, const sm_config *b, const char *name);
 /* What only a start decides (root, state directory, association secret) stays as `old` has it; the
  * secret moves over. */
 void sm_config_inherit(sm_config *c, sm_config *old);

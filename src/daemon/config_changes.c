@@ -38,6 +38,11 @@ static bool same_held(const struct sm_config_held *a, const struct sm_config_hel
     return a->spec ? strcmp(a->spec, b->spec) == 0 : same_bytes(a->value, b->value);
 }
 
+bool sm_config_same_secret(const sm_config *a, const sm_config *b, const char *name) {
+    const struct sm_config_held *x = held_of(a, name), *y = held_of(b, name);
+    return x && y ? same_held(x, y) : x == y;
+}
+
 json_t *sm_config_changes(const sm_config *a, const sm_config *b) {
     json_t *names = json_array(), *v;
     const char *key;

@@ -45,6 +45,7 @@ struct sm_pump {
     bool busy;     /* a claim, a delivery or its bookkeeping is under way */
     bool poked;    /* look again when not busy */
     bool closed;
+    bool leaving; /* nothing more is claimed */
     drain *drains;
     bool patient;        /* they wait for what is to be tried again */
     bool held;           /* the last answer was a hold */
@@ -317,6 +318,11 @@ static void claimed(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) 
 
 static void claim(sm_pump *p) {
     p->poked = false;
+    if (p->leaving) {
+        p->busy = false;
+        idle(p);
+        return;
+    }
     json_t *args =
         json_pack("{s:I, s:i, s:i, s:s*}", "now_ms", (json_int_t)(sm_wall_ns() / SM_NS_PER_MS),
                   "limit", BATCH_EVENTS, "bytes", BATCH_BYTES, "account", p->target->account);
@@ -325,7 +331,7 @@ static void claim(sm_pump *p) {
 
 void sm_pump_poke(sm_pump *p) {
     p->poked = true;
-    if (p->busy || p->closed)
+    if (p->busy || p->closed || p->leaving)
         return;
     p->busy = true;
     uv_timer_stop(&p->wake);
@@ -365,6 +371,16 @@ sm_pump *sm_pump_new(uv_loop_t *loop, sm_store *store, const sm_target *target) 
     uv_timer_init(loop, &p->wake);
     p->wake.data = p;
     return p;
+}
+
+void sm_pump_leave(sm_pump *p) {
+    p->leaving = true;
+    if (!p->busy)
+        idle(p);
+}
+
+bool sm_pump_idle(const sm_pump *p) {
+    return !p->busy && !p->drains;
 }
 
 void sm_pump_close(sm_pump *p) {

@@ -21,5 +21,8 @@ void sm_pump_patient(sm_pump *p);
 const char *sm_pump_trouble(const sm_pump *p);
 /* Events by what became of them (an event counts at each attempt), by sm_verdict. */
 const uint64_t *sm_pump_verdicts(const sm_pump *p);
+/* Another one takes over: what is under way ends, nothing more is claimed. Drains end with it. */
+void sm_pump_leave(sm_pump *p);
+bool sm_pump_idle(const sm_pump *p); /* nothing is under way */
 void sm_pump_close(sm_pump *p);
 void sm_pump_free(sm_pump *p); /* once the loop has turned and the store is closed */

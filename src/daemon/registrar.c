@@ -58,6 +58,7 @@ static void answer(sm_registrar *r, sm_entry *e, const char *error) {
 static void modified(void *ctx, sm_rc rc, const sm_err *err, const json_t *result) {
     (void)result;
     step *s = ctx;
+    s->registrar->under_way--;
     if (rc == SM_OK) {
         sm_entry_registered(s->entry, s->entry->payload);
         s->entry->futile++;
@@ -85,6 +86,7 @@ static void created(void *ctx, sm_rc rc, const sm_err *err, const json_t *result
     (void)result;
     step *s = ctx;
     sm_entry *e = s->entry;
+    s->registrar->under_way--;
     if (rc == SM_OK || rc == SM_EXISTS) {
         /* create's answer is not documented to carry the UUID: list again. */
         e->created = true;
@@ -140,6 +142,7 @@ static void may_create(void *ctx, const char *refused) {
         r->target->create(r->target->ctx, s->entry->payload, created, s);
         return;
     }
+    r->under_way--;
     answer(r, s->entry, refused);
     free(s);
 }
@@ -169,6 +172,7 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
     batch *b = ctx;
     sm_registrar *r = b->registrar;
     sm_entry *e = b->first;
+    r->under_way--;
     while (e) {
         sm_entry *next = e->next;
         e->next = NULL;
@@ -178,9 +182,12 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
             answer(r, e, err->msg);
         } else if (!item && (e->created || awaited(e))) {
             answer(r, e, "the platform took the registration but does not show it");
+        } else if (!item && r->stopped) {
+            answer(r, e, r->stopped); /* nothing new for a platform that is left */
         } else if (!item) {
             s = sm_calloc(1, sizeof *s);
             *s = (step){r, e};
+            r->under_way++;
             if (r->identity)
                 sm_identity_ask(r->identity, e->payload, may_create, s);
             else
@@ -189,9 +196,10 @@ static void listed(void *ctx, sm_rc rc, const sm_err *err, const json_t *items) 
             sm_entry_take(e, item);
             warn_twins(e, items);
             weigh(e);
-            if (!e->registered) {
+            if (!e->registered && !r->stopped) {
                 s = sm_calloc(1, sizeof *s);
                 *s = (step){r, e};
+                r->under_way++;
                 r->target->modify(r->target->ctx, e->inspection->ref_key, e->payload, modified, s);
             } else {
                 sm_entry_keep(r, e);
@@ -231,6 +239,7 @@ static void fill_list(sm_registrar *r, batch *b, json_t *keys) {
 
 static void send_list(sm_registrar *r, batch *b, json_t *keys) {
     fill_list(r, b, keys);
+    r->under_way++;
     r->target->list(r->target->ctx, keys, listed, b);
     json_decref(keys);
 }
@@ -367,6 +376,28 @@ void sm_registrar_stop(sm_registrar *r, const char *why) {
     r->stopped = why;
     for (sm_entry *e; (e = sm_map_next(&r->entries, &pos, NULL));)
         abandon(r, e, why);
+}
+
+void sm_registrar_leave(sm_registrar *r, sm_registrar *to, const char *why) {
+    size_t pos = 0;
+    r->stopped = why;
+    for (sm_entry *e; (e = sm_map_next(&r->entries, &pos, NULL));) {
+        sm_waiter *lists[] = {e->waiters, e->later};
+        e->waiters = e->later = NULL;
+        for (size_t i = 0; i < SM_ARRAY_LEN(lists); i++) {
+            while (lists[i]) {
+                sm_waiter *w = lists[i];
+                lists[i] = w->next;
+                r->waiting--;
+                sm_registrar_ensure(to, w->inspection, w->ask, w->done, w->ctx);
+                sm_waiter_free(w);
+            }
+        }
+    }
+}
+
+bool sm_registrar_idle(const sm_registrar *r) {
+    return r->under_way == 0;
 }
 
 sm_registrar *sm_registrar_new(uv_loop_t *loop, sm_store *store, const sm_target *target,

@@ -42,6 +42,10 @@ size_t sm_registrar_waiting(const sm_registrar *r);
 /* Answers every open question now, with the last known view, and every later one at once: what
  * waits for the platform must not hold up the end. */
 void sm_registrar_stop(sm_registrar *r, const char *why /* static */);
+/* Another one takes over: it gets every open question, later ones go there. `why` as for stop. */
+void sm_registrar_leave(sm_registrar *r, sm_registrar *to, const char *why /* static */);
+/* Nobody owes it an answer. */
+bool sm_registrar_idle(const sm_registrar *r);
 /* Closes its handles; then free is allowed once the loop has turned. */
 void sm_registrar_close(sm_registrar *r);
 void sm_registrar_free(sm_registrar *r);

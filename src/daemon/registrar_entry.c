@@ -121,6 +121,7 @@ static void loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
     sm_registrar *r = ctx;
     size_t i;
     json_t *row;
+    r->under_way--;
     if (rc != SM_OK)
         sm_log(SM_LOG_WARN, "the platform's last known views could not be read: %s", err->msg);
     json_array_foreach(rows, i, row) {
@@ -151,5 +152,6 @@ static void loaded(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) {
 void sm_registrar_load(sm_registrar *r, void (*ready)(void *ctx), void *ctx) {
     r->ready = ready;
     r->ready_ctx = ctx;
+    r->under_way++;
     sm_store_call(r->store, SM_OP_REGISTRY_GET, NULL, loaded, r);
 }

@@ -45,6 +45,7 @@ struct sm_registrar {
     sm_identity *identity;          /* guards creations, or NULL */
     uv_timer_t turn;                /* fires once the loop has collected what is wanted */
     size_t waiting;
+    size_t under_way;    /* answers of target, identity or store that are still to come */
     const char *stopped; /* why every question is answered at once, or NULL */
     void (*ready)(void *ctx);
     void *ready_ctx;

@@ -169,6 +169,31 @@ sm_remote *sm_remote_new(uv_loop_t *loop, sm_http *http, sm_store *store,
     return r;
 }
 
+static void replace(char **at, const char *text) {
+    char *former = *at;
+    *at = copy(text);
+    free(former);
+}
+
+void sm_remote_configure(sm_remote *r, const sm_remote_account *a) {
+    replace(&r->report_via, a->report_via ? a->report_via : "openway");
+    replace(&r->datakit, a->datakit);
+    replace(&r->dway, a->dway);
+    replace(&r->access_key, a->access_key);
+    replace(&r->ca, a->ca);
+    replace(&r->proxy, a->proxy);
+    r->timeout_s = a->timeout_s > 0 ? a->timeout_s : 10;
+    sm_remote_budget_rates(&r->budget, a->rate_key, a->rate_workspace);
+    sm_remote_serve(r);
+}
+
+bool sm_remote_quiet(const sm_remote *r) {
+    for (int i = 0; i < SM_CALL_COUNT_; i++)
+        if (r->in_flight[i] > 0)
+            return false;
+    return r->loading == 0 && !r->late;
+}
+
 const sm_target *sm_remote_target(const sm_remote *r) {
     return &r->target;
 }

@@ -34,6 +34,11 @@ typedef struct sm_remote_account { /* copied by sm_remote_new */
 /* store may be NULL (doctor without a store): nothing is remembered then. */
 sm_remote *sm_remote_new(uv_loop_t *loop, sm_http *http, sm_store *store,
                          const sm_remote_account *account);
+/* The same account otherwise: everything but name, node and keys may differ; what is under way ends
+ * as it began. The view, the token and the calls of the last minute stay. */
+void sm_remote_configure(sm_remote *r, const sm_remote_account *account);
+/* Nothing of it is under way: no call, no answer of the store, nothing to be told. */
+bool sm_remote_quiet(const sm_remote *r);
 /* Create and modify wait for budget as long as it takes. So does `list` when it asks for a key that
  * was never seen there; of known keys only it is refused with SM_LIMIT after the patience, so that
  * the last known view is used. Known and unknown keys are best asked apart. Questions that wait

@@ -29,6 +29,11 @@ void sm_remote_budget_init(sm_remote_budget *b, int key, int workspace) {
     b->times = sm_calloc(SM_REMOTE_RATE_MAX, sizeof *b->times);
 }
 
+void sm_remote_budget_rates(sm_remote_budget *b, int key, int workspace) {
+    b->key = clamp_rate(key, 20);
+    b->workspace = clamp_rate(workspace, 200);
+}
+
 void sm_remote_budget_fini(sm_remote_budget *b) {
     free(b->times);
     b->times = NULL;

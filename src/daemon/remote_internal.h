@@ -24,6 +24,8 @@ typedef struct sm_remote_budget {
 
 void sm_remote_budget_init(sm_remote_budget *b, int key, int workspace);
 void sm_remote_budget_fini(sm_remote_budget *b);
+/* Other limits from now on; the calls of the last minute count for them. */
+void sm_remote_budget_rates(sm_remote_budget *b, int key, int workspace);
 /* When a call may go out: now_ns or later; INT64_MAX: when one under way has ended. paced: for
  * calls that can do without, which leave half of the budget to others by keeping a distance. */
 int64_t sm_remote_budget_at(sm_remote_budget *b, int64_t now_ns, bool paced);

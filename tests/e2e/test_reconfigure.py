@@ -7,6 +7,7 @@ import sqlite3
 import time
 
 from harness import project, report, wait_for, workers_of, run_all, simple
+from remote import RATE, SECRET, Platform
 
 EVERY = 'monitor{ title = "%s", schedule = "@every 1s", params = { n = 0 }%s }\nfunction run(params, ctx)\n%s\nend\n'
 
@@ -427,6 +428,142 @@ def test_hangup_storm():
         reloads = r.status()["configuration"]["reloads"]
         assert 1 <= reloads <= 5 * took + 5, (reloads, took)
         assert r.d.stop() == 0
+
+
+def workspace(platform, more=""):
+    """Fields of an account that talks to this stand-in."""
+    return (f'node = {{ openapi = "{platform.url("openapi")}", openway = "{platform.url("openway")}" }}, '
+            f'api_key_id = "{platform.key_id}", api_key = "{platform.key}", {RATE}, {more}')
+
+
+def accounts(more="", **fields):
+    inner = ", ".join(f"{name} = {{ {text} }}" for name, text in fields.items())
+    return f'return {{ secret = "{SECRET}", accounts = {{ {inner} }}, {more} }}'
+
+
+def delivered(p):
+    return {e["event_id"]: e["delivery"] for e in p.events()}
+
+
+def test_account_node():
+    """another node: what is under way ends at the old one, the rest goes to the new one, nothing is lost or doubled"""
+    with Platform() as old, Platform() as new:
+        old.misbehave("/v1/write/keyevent", times=None, delay=0.7, after=True)
+        with running(accounts(default=workspace(old)), a=every(report())) as r:
+            wait_for(lambda: len(old.events) >= 2, "events at the old workspace", 30)
+            r.change(accounts(default=workspace(new)), "accounts")
+            wait_for(lambda: len(new.events) >= 3, "events at the new workspace", 30)
+            assert len(new.checkers.created) == 1, new.checkers.created
+            calls = len(old.of("/list"))
+            shown = [a for a in r.status()["accounts"] if a["name"] == "default"]
+            assert len(shown) == 1 and shown[0]["openapi"] == new.url("openapi"), shown
+            r.change(accounts(default='node = "local"'), "accounts")
+            count = len(r.p.runs())
+            wait_for(lambda: len([x for x in r.p.runs() if x["outcome"] == "ok"]) >= count + 2, "local runs", 30)
+            wait_for(lambda: "pending" not in delivered(r.p).values(), "the outbox to be empty", 60)
+            assert len(old.of("/list")) == calls, "the old workspace is still asked"
+            assert r.d.stop() == 0
+            ids = [e.id for e in old.events + new.events]
+            assert len(ids) == len(set(ids)), "an event went to both"
+            known = delivered(r.p)
+            assert set(ids) <= set(known) and len(known) > len(ids), (len(ids), len(known))
+        old.check()
+        new.check()
+
+
+def test_account_fields():
+    """report_via, timeout, rate of an account change in place: token, views and budget stay"""
+    with Platform() as platform:
+        with running(accounts(default=workspace(platform)), a=every(report())) as r:
+            wait_for(lambda: platform.events, "an event", 30)
+            tokens = len(platform.of("/workspace/get"))
+            r.change(accounts(default=workspace(platform, 'report_via = "report_event", timeout = "7s"')), "accounts")
+            wait_for(lambda: any(e.road != platform.events[0].road for e in list(platform.events)),
+                     "an event by the other road", 30)
+            assert len(platform.of("/workspace/get")) == tokens, "the token was asked for again"
+            assert len(platform.checkers.created) == 1
+            r.change(accounts(default=workspace(platform).replace("60000", "7")), "accounts")
+            budget = r.status()["accounts"][0]["budget"]
+            assert budget["key"] <= 7 and budget["workspace"] <= 7, budget
+            assert r.d.stop() == 0
+        platform.check()
+
+
+def test_account_comes_and_goes():
+    """a new account; a removed one: its events stay and status says so; back again: they are delivered"""
+    instance = 'instances = { ["a.run"] = { eu = { account = "eu", schedule = "@every 1s" } } }'
+    with Platform() as platform:
+        with running("", a=every(report())) as r:
+            platform.misbehave("/v1/write/keyevent", times=None, status=503)
+            r.change(accounts(instance, eu=workspace(platform)), "accounts")
+            wait_for(lambda: [e for e in r.p.events() if e["account"] == "eu"], "an event of the account", 60)
+            r.change(accounts(), "accounts")
+            line = wait_for(lambda: next((t for t in r.status()["trouble"] if "eu" in t), None), "trouble", 30)
+            assert 'of the account "eu", which is not in the configuration' in line, line
+            waits = {e["event_id"] for e in r.p.events() if e["account"] == "eu" and e["delivery"] != "delivered"}
+            assert waits
+            platform.behave()
+            r.change(accounts(eu=workspace(platform)), "accounts")
+            wait_for(lambda: waits <= {e.id for e in list(platform.events)}, "what waited", 60)
+            wait_for(lambda: not [t for t in r.status()["trouble"] if "eu" in t], "no trouble", 60)
+            assert r.d.stop() == 0
+        platform.check()
+
+
+def test_script_of_a_removed_account():
+    """a script that names an account runs as long as that is in the configuration; the others in its file go on"""
+    both = ('monitor{ title = "A", schedule = "@every 1s", account = "eu" }\nfunction one()\nend\n'
+            'monitor{ title = "B", schedule = "@every 1s" }\nfunction two()\nend\n')
+    with running('accounts = { eu = { node = "local" } }', a=both) as r:
+        r.d.wait_line("ok", "a.one", seconds=30)
+        r.change("", "accounts")
+        assert 'error: inspections/a.lua:1: account "eu" is not in the configuration' in r.d.err, r.d.err
+        assert [i["id"] for i in r.p.run("list", "--json").json() if "id" in i] == ["a.two"]
+        count = len(r.p.runs("--id", "a.two"))
+        wait_for(lambda: len(r.p.runs("--id", "a.two")) > count + 1, "the other one", 30)
+        r.change('accounts = { eu = { node = "local" } }', "accounts")
+        count = len(r.p.runs("--id", "a.one"))
+        wait_for(lambda: len(r.p.runs("--id", "a.one")) > count, "the first one again", 30)
+        assert r.d.stop() == 0
+
+
+def test_account_keys():
+    """api keys and the secrets they come from: a wrong one is mended without a restart"""
+    with Platform() as platform:
+        node = workspace(platform).split("api_key_id")[0]
+        text = accounts('secrets = { k = { file = "%s" }, i = { file = "id" } }',
+                        default=f'{node} api_key_id = secret "i", api_key = secret "k", {RATE}')
+        with project() as p:
+            p.write("id", "wsak_of_nobody_at_all").chmod(0o600)
+            p.write("wrong", "sk_of_nobody_at_all").chmod(0o600)
+            p.write("right", platform.key).chmod(0o600)
+            conf(p, text % "wrong")
+            p.script("a.lua", every())
+            r = Running(p)
+            r.d.wait_line("unregistered", "a.run", seconds=60)
+            p.write("id", platform.key_id)
+            r.change(text % "right", "secrets")
+            r.d.wait_line("ok", "a.run", seconds=60)
+            assert r.d.stop() == 0
+            shown = r.d.out + r.d.err
+            assert platform.key not in shown and "sk_of_nobody" not in shown, shown
+        platform.check()
+
+
+def test_view_age():
+    """config_max_age: how often the platform is asked"""
+    with Platform() as platform:
+        with running(accounts("config_max_age = 0", default=workspace(platform)), a=every()) as r:
+            first = len(platform.of("/list"))
+            wait_for(lambda: len(platform.of("/list")) > first + 3, "questions", 30)
+            r.change(accounts('config_max_age = "1h"', default=workspace(platform)), "config_max_age")
+            count = len(r.p.runs())
+            wait_for(lambda: len(r.p.runs()) > count + 1, "runs", 30)
+            asked = len(platform.of("/list"))
+            wait_for(lambda: len(r.p.runs()) > count + 5, "runs", 30)
+            assert len(platform.of("/list")) == asked, "it was asked again"
+            assert r.d.stop() == 0
+        platform.check()
 
 
 def resident(pid):
