@@ -61,12 +61,13 @@ rm -f var/lib/man-db/auto-update
 '''
 
 
-def overlay(script, given, files=(), timeout=300):
-    """Runs a shell script behind OVERLAY in a mount namespace of its own."""
+def overlay(script, given, files=(), flags=(), timeout=300):
+    """Runs a shell script behind OVERLAY in namespaces of its own (mounts, processes, and those of the flags of
+    unshare(1)); whatever it leaves running ends with it."""
     if os.geteuid() != 0:
         raise Skip("needs root")
     with tempfile.TemporaryDirectory() as there:
-        command = ["unshare", "-m", "--propagation", "private", "sh", "-c"]
+        command = ["unshare", "-m", "-p", "--fork", "--kill-child", "--propagation", "private", *flags, "sh", "-c"]
         if sh(*command, OVERLAY, "sh", there, input="").returncode != 0:
             raise Skip("no overlay mounts here")
         return sh(*command, OVERLAY + script, "sh", there, input=given, timeout=timeout,

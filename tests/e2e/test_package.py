@@ -218,7 +218,10 @@ def test_man_page_commands():
     overview = good(BINARY, "--help")
     commands = {c for c in re.findall(r"^  selfmon-lua (\w+)", overview, re.M)}
     told = set(re.findall(r"^\*(\w+)\*(?: |$)", raw.split("# COMMANDS")[1].split("# OPTIONS")[0], re.M))
-    assert commands == told, (commands - told, told - commands)
+    assert commands <= told, f"{commands - told} are not in selfmon-lua(1)"
+    for command in told - commands:  # as `unmute`, which the overview tells with `mute`
+        assert sh(BINARY, command, "--help").returncode == 0, f"{command} is no command"
+    commands = told
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*|(?<![\w-])-[a-zA-Z](?![\w-])", overview))
     for command in commands - {"lua", "test"}:  # these two pass on what they do not know
         options |= set(re.findall(r"(?<![\w-])--[a-z][a-z-]*|(?<![\w-])-[a-zA-Z](?![\w-])", good(BINARY, command, "--help")))
