@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "daemon/app_parts.h"
 #include <stdlib.h>
+#include <string.h>
 
 static void store_wakes(void *ctx) {
     sm_app *a = ctx;
@@ -79,13 +80,42 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
                   recovered, a);
     sm_desks_load(a->desks, one_loaded, a);
     sm_conduct_load(a->conduct, one_loaded, a);
-    return sm_control_open(&a->loop, a->dir.dir_fd, a->store, sm_app_answer, a, &a->control, err);
+    if (sm_control_open(&a->loop, a->dir.dir_fd, a->store, sm_app_answer, a, &a->control, err) !=
+        SM_OK)
+        return err->code;
+    sm_control_limit(a->control, (size_t)a->ceilings.peers);
+    return SM_OK;
+}
+
+/* What the system lets us have; a number that somebody asked for is lowered with a warning. */
+static sm_rc take_ceilings(sm_app *a, sm_err *err) {
+    const sm_config *c = a->o.config;
+    sm_room room;
+    json_t *said = NULL, *one;
+    size_t i;
+    a->ceilings = (sm_ceilings){.workers = c->workers,
+                                .runs_per_worker = c->runs_per_worker,
+                                .max_running = c->max_running,
+                                .isolated = c->process_isolation};
+    sm_ceilings_measure("", &room);
+    if (sm_ceilings_fit(&room, &a->ceilings, &said, err) != SM_OK)
+        return err->code;
+    json_array_foreach(said, i, one) {
+        const char *origin = sm_json_str(c->origins, sm_json_str(one, "key", ""), "default");
+        bool asked = strcmp(origin, "default") != 0;
+        if (a->o.mode == SM_APP_DAEMON || asked)
+            sm_log(asked ? SM_LOG_WARN : SM_LOG_INFO, "%s", sm_json_str(one, "text", ""));
+    }
+    json_decref(said);
+    return SM_OK;
 }
 
 sm_rc sm_app_build(sm_app *a, sm_err *err) {
     const sm_config *c = a->o.config;
     bool keeps = a->o.mode == SM_APP_DAEMON || a->o.mode == SM_APP_ONCE;
     const sm_secret *assoc = NULL;
+    if (a->o.mode != SM_APP_LOAD && take_ceilings(a, err) != SM_OK)
+        return err->code;
     if (keeps && open_store(a, err) != SM_OK)
         return err->code;
     bool generated = c->assoc == NULL;
@@ -102,19 +132,22 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
     uint64_t memory = (uint64_t)sm_json_int(c->limits, "memory", 0);
     uint64_t body = (uint64_t)sm_json_int(c->limits, "http_body", 0);
     uint64_t parallel = (uint64_t)sm_json_int(c->limits, "http_parallel", 0);
-    sm_dispatcher_options dispatcher = {.loop = &a->loop,
-                                        .self = a->o.self,
-                                        .display = c->display,
-                                        .workers = a->o.mode == SM_APP_LOAD ? 1 : c->workers,
-                                        .runs_per_worker = c->runs_per_worker,
-                                        .max_running = c->max_running,
-                                        .process_isolation = c->process_isolation,
-                                        .run_bytes = memory + memory / 4 + 2 * body,
-                                        .burst_bytes = body * parallel,
-                                        .report = sm_intake_report,
-                                        .ctx = a->intake,
-                                        .stuck = did_not_return,
-                                        .stuck_ctx = a};
+    sm_dispatcher_options dispatcher = {
+        .loop = &a->loop,
+        .self = a->o.self,
+        .display = c->display,
+        .workers = a->o.mode == SM_APP_LOAD ? 1 : a->ceilings.workers,
+        .runs_per_worker =
+            a->o.mode == SM_APP_LOAD ? c->runs_per_worker : a->ceilings.runs_per_worker,
+        .max_running = a->o.mode == SM_APP_LOAD ? c->max_running : a->ceilings.max_running,
+        .max_processes = a->ceilings.processes,
+        .process_isolation = c->process_isolation,
+        .run_bytes = memory + memory / 4 + 2 * body,
+        .burst_bytes = body * parallel,
+        .report = sm_intake_report,
+        .ctx = a->intake,
+        .stuck = did_not_return,
+        .stuck_ctx = a};
     if (sm_dispatcher_new(&dispatcher, &a->dispatcher, err) != SM_OK)
         return err->code;
     sm_intake_bind(a->intake, a->dispatcher);

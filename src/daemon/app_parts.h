@@ -6,6 +6,7 @@
 #include "daemon/accounts.h"
 #include "daemon/ahead.h"
 #include "daemon/app.h"
+#include "daemon/ceilings.h"
 #include "daemon/control.h"
 #include "daemon/desks.h"
 #include "daemon/dispatcher.h"
@@ -22,6 +23,7 @@ struct sm_app {
     sm_app_options o;
     uv_loop_t loop;
     sm_statedir dir;
+    sm_ceilings ceilings;
     sm_store *store;
     sm_http *http;
     sm_accounts *accounts;

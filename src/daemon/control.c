@@ -24,7 +24,7 @@ struct sm_control {
     void *ctx;
     int dir_fd;
     uv_pipe_t server;
-    size_t peers;
+    size_t peers, peers_max;
     bool closed;
     sm_control_peer *first; /* open connections */
 };
@@ -236,7 +236,7 @@ static void on_connection(uv_stream_t *server, int status) {
     p->pipe.data = p;
     if (uv_accept(server, (uv_stream_t *)&p->pipe) != 0 || !welcome(p)) {
         hang_up(p);
-    } else if (c->peers > PEERS_MAX) {
+    } else if (c->peers > c->peers_max) {
         sm_control_send(p, sm_control_error(SM_BUSY, "too many commands ask it at once"));
         hang_up(p);
     } else {
@@ -249,8 +249,12 @@ sm_rc sm_control_open(uv_loop_t *loop, int state_dir_fd, sm_store *store,
     sm_control *c = sm_calloc(1, sizeof *c);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = -1, failed = 0;
-    *c = (sm_control){
-        .loop = loop, .store = store, .handler = handler, .ctx = ctx, .dir_fd = state_dir_fd};
+    *c = (sm_control){.peers_max = PEERS_MAX,
+                      .loop = loop,
+                      .store = store,
+                      .handler = handler,
+                      .ctx = ctx,
+                      .dir_fd = state_dir_fd};
     snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock",
              state_dir_fd);
     unlinkat(state_dir_fd, "control.sock", 0);
@@ -272,6 +276,10 @@ sm_rc sm_control_open(uv_loop_t *loop, int state_dir_fd, sm_store *store,
     uv_listen((uv_stream_t *)&c->server, BACKLOG, on_connection);
     *out = c;
     return SM_OK;
+}
+
+void sm_control_limit(sm_control *c, size_t peers) {
+    c->peers_max = peers;
 }
 
 void sm_control_close(sm_control *c) {

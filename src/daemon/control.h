@@ -29,5 +29,7 @@ void sm_control_send(sm_control_peer *peer, json_t *head);
 void sm_control_reply(sm_control_peer *peer, json_t *head);
 /* {ok:false, code, error} for sm_control_reply. */
 json_t *sm_control_error(sm_rc rc, const char *sentence);
+/* How many may ask at once; 64 unless told. */
+void sm_control_limit(sm_control *c, size_t peers);
 void sm_control_close(sm_control *c); /* then free once the loop has turned */
 void sm_control_free(sm_control *c);

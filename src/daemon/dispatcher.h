@@ -19,6 +19,7 @@ typedef struct sm_dispatcher_options {
     const char *self;    /* path of this executable */
     const char *display; /* sm_config.display */
     int workers, runs_per_worker, max_running;
+    int max_processes; /* workers of all kinds; 0: no ceiling of their own */
     bool process_isolation;
     int pulse_ms; /* between two pings of a worker; 0: 3 s. After five without an answer it goes */
     /* Memory that each run, and beyond that any one of them, may need; 0: workers' address space is

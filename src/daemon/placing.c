@@ -93,6 +93,14 @@ static bool wants_extra(const sm_dispatcher *d, const sm_job *j) {
     return true;
 }
 
+/* Whether a worker beyond the shared ones may be started. */
+static bool has_room(const sm_dispatcher *d) {
+    int n = 0;
+    for (const sm_worker *w = d->workers; w; w = w->next)
+        n++;
+    return d->opt.max_processes <= 0 || n < d->opt.max_processes;
+}
+
 /* A ceiling is told where it bites, once a minute. */
 static void tell_full(sm_dispatcher *d) {
     int64_t now = sm_mono_ns();
@@ -116,7 +124,7 @@ static void place_shared(sm_dispatcher *d) {
             continue;
         }
         beyond++;
-        if (wants_extra(d, j) && sm_pool_may_spawn(d))
+        if (wants_extra(d, j) && has_room(d) && sm_pool_may_spawn(d))
             (void)sm_pool_spawn(d, SM_WORKER_SHARED);
         if (d->start_fails >= SM_START_FAILS)
             return; /* what waited has been moved to `ending` */
@@ -135,7 +143,7 @@ static void place_alone(sm_dispatcher *d) {
         most = d->opt.max_running;
     /* When a shared worker dies, all its runs come here at once: not all together, so that its
      * replacement is not the last to start. */
-    while (starting < d->waiting_alone.n && starting < SM_BIRTHS_MAX && n < most &&
+    while (starting < d->waiting_alone.n && starting < SM_BIRTHS_MAX && n < most && has_room(d) &&
            sm_pool_may_spawn(d)) {
         if (sm_pool_spawn(d, SM_WORKER_ALONE) != SM_OK)
             return;
@@ -152,7 +160,7 @@ static void place_lane(sm_dispatcher *d) {
     while (w && w->kind != SM_WORKER_LANE)
         w = w->next;
     if (!w) {
-        if (sm_pool_may_spawn(d))
+        if (has_room(d) && sm_pool_may_spawn(d))
             (void)sm_pool_spawn(d, SM_WORKER_LANE);
         return;
     }

@@ -355,5 +355,68 @@ def test_json_lines():
         assert any("broken.lua" in line["msg"] and line["level"] == "error" for line in lines), lines
 
 
+# ------------------------------------------------------------------------------------ few descriptors
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def limited(p, files):
+    """A daemon that may have so many files open."""
+    return subprocess.Popen(["prlimit", f"--nofile={files}", BINARY, "run", "inspections/"], cwd=p.dir,
+                            env=clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE)
+
+
+def test_few_files():
+    """64 open files: said what is lowered; more connections than fit: no busy loop, runs in time, back after"""
+    with project() as p:
+        p.write("selfmon.conf.lua", "return { workers = 16 }")
+        for i in range(5):
+            p.script(f"s{i}.lua", OFTEN)
+        d = limited(p, 64)
+        try:
+            wait_for(lambda: len(p.runs()) > 5, "runs", 30)
+            path = str(p.dir / ".selfmon" / "control.sock")
+            peers = []
+            for _ in range(100):
+                one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                one.settimeout(0.2)
+                with contextlib.suppress(OSError):
+                    one.connect(path)
+                peers.append(one)
+            before, begin = cpu_seconds(d.pid), time.monotonic()
+            time.sleep(2)
+            spent = (cpu_seconds(d.pid) - before) / (time.monotonic() - begin)
+            assert spent < 0.5, spent
+            for one in peers:
+                one.close()
+            count = wait_for(lambda: len(p.runs("--id", "s1.run")), "an answer again", 30)
+            wait_for(lambda: len(p.runs("--id", "s1.run")) > count + 2, "runs after it", 30)
+            starts = sorted(r["slot"] for r in p.runs("--id", "s1.run") if r["slot"])
+            gaps = [r for r in p.runs("--id", "s1.run") if r["outcome"] not in ("ok",)]
+            assert len(starts) >= 4 and not gaps, gaps
+        finally:
+            d.send_signal(signal.SIGTERM)
+            assert d.wait(timeout=30) == 0
+        text = d.stderr.read().decode()
+        assert "warning: workers is lowered from 16 to 6: at most 64 files may be open at once" in text, text
+        assert "LimitNOFILE=" in text and text.count("workers is lowered") == 1, text
+        d.stderr.close()
+
+
+def test_too_few_files():
+    """fewer open files than the least: one sentence that names the limit, exit 1"""
+    with project() as p:
+        p.script("a.lua", OFTEN)
+        for files in (40, 50):
+            d = limited(p, files)
+            text = d.communicate(timeout=30)[1].decode()
+            assert d.returncode == 1, text
+            assert f"at most {files} files may be open at once, at least 56 are needed" in text, text
+            assert len(text.strip().splitlines()) == 1, text
+
+
 if __name__ == "__main__":
     run_all(globals())
