@@ -41,6 +41,11 @@ void sm_catalog_note_once(sm_catalog *c, int level, const char *sentence) {
     sm_catalog_note(c, level, sentence);
 }
 
+static void forget_order(sm_catalog *c) {
+    free(c->sorted);
+    c->sorted = NULL;
+}
+
 sm_catfile *sm_catalog_file(sm_catalog *c, const char *rel) {
     sm_catfile *f = sm_map_get(&c->files, rel);
     if (!f) {
@@ -49,6 +54,7 @@ sm_catfile *sm_catalog_file(sm_catalog *c, const char *rel) {
         f->lib = sm_str_starts(rel, "lib/");
         f->appeared_ns = sm_wall_ns();
         sm_map_put(&c->files, rel, f);
+        forget_order(c);
     }
     return f;
 }
@@ -69,6 +75,7 @@ static void free_file(sm_catfile *f) {
 
 void sm_catalog_drop_file(sm_catalog *c, sm_catfile *f) {
     sm_map_del(&c->files, f->rel);
+    forget_order(c);
     free_file(f);
 }
 
@@ -77,13 +84,18 @@ static int by_rel(const void *a, const void *b) {
     return strcmp((*x)->rel, (*y)->rel);
 }
 
-sm_catfile **sm_catalog_files(const sm_catalog *c, size_t *n) {
-    sm_catfile **all = sm_malloc((c->files.len + 1) * sizeof(sm_catfile *)), *f;
-    size_t pos = 0;
+sm_catfile **sm_catalog_files(sm_catalog *c, size_t *n) {
+    size_t size = (c->files.len + 1) * sizeof(sm_catfile *), pos = 0;
     *n = 0;
-    while ((f = sm_map_next(&c->files, &pos, NULL)))
-        all[(*n)++] = f;
-    qsort(all, *n, sizeof(sm_catfile *), by_rel);
+    if (!c->sorted) {
+        c->sorted = sm_malloc(size);
+        for (sm_catfile *f; (f = sm_map_next(&c->files, &pos, NULL));)
+            c->sorted[(*n)++] = f;
+        qsort(c->sorted, *n, sizeof(sm_catfile *), by_rel);
+    }
+    *n = c->files.len;
+    sm_catfile **all = sm_malloc(size);
+    memcpy(all, c->sorted, *n * sizeof(sm_catfile *));
     return all;
 }
 
@@ -366,6 +378,7 @@ void sm_catalog_free(sm_catalog *c) {
         free_file(f);
     sm_map_fini(&c->files);
     sm_map_fini(&c->marks);
+    forget_order(c);
     sm_map_fini(&c->warned);
     sm_catalog_rows_free(c);
     for (size_t i = 0; i < c->n_list; i++)

@@ -99,6 +99,7 @@ struct sm_catalog {
     sm_map warned;                  /* sentences of names left out, told one by one */
     size_t left_out, left_out_told; /* names of this walk beyond those; of which the log knows */
     sm_map files;                   /* rel -> sm_catfile */
+    sm_catfile **sorted;            /* by rel; NULL: not known */
     sm_map rows; /* file -> row of the store (json_t), until the first scan is done */
     bool rows_known;
     sm_source *libs; /* snapshot of the modules: a source without script; NULL before the first */
@@ -118,7 +119,7 @@ void sm_catalog_note_once(sm_catalog *c, int level, const char *sentence);
 sm_catfile *sm_catalog_file(sm_catalog *c, const char *rel); /* made when it is not known */
 void sm_catalog_drop_file(sm_catalog *c, sm_catfile *f);
 /* Files sorted by rel; malloc'd array of borrowed pointers. */
-sm_catfile **sm_catalog_files(const sm_catalog *c, size_t *n);
+sm_catfile **sm_catalog_files(sm_catalog *c, size_t *n);
 
 /* catalog_touch.c */
 bool sm_catalog_is_open(const sm_catalog *c, const char *rel);
@@ -136,7 +137,7 @@ void sm_catalog_peek(sm_catalog *c);
 /* Reads what changed on disk. False: the root cannot be walked (root_error is set). */
 bool sm_catalog_read(sm_catalog *c);
 /* Snapshot of the modules: `good` texts where there are any, or what is on disk. One reference. */
-sm_source *sm_catalog_libs(const sm_catalog *c, bool on_disk);
+sm_source *sm_catalog_libs(sm_catalog *c, bool on_disk);
 bool sm_catalog_same_libs(const sm_source *a, const sm_source *b);
 /* Snapshot of a text with the modules of libs. One reference. */
 sm_source *sm_catalog_snapshot(const char *file, sm_blob *script, sm_source *libs);

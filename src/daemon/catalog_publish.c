@@ -148,6 +148,25 @@ static bool runs_already(const sm_catalog *c, const sm_inspection *p) {
     return now && strcmp(now->ref_key, p->ref_key) == 0;
 }
 
+/* Files in order mostly give inspections in order. */
+static bool in_order(const publishing *pub) {
+    for (size_t i = 1; i < pub->n; i++)
+        if (by_id(&pub->list[i - 1], &pub->list[i]) > 0)
+            return false;
+    return true;
+}
+
+/* Whether two inspections have one key, which is rare: it saves two sorts of all. */
+static bool shares_keys(const publishing *pub) {
+    sm_map keys;
+    bool found = false;
+    sm_map_init(&keys);
+    for (size_t i = 0; i < pub->n && !found; i++)
+        found = pub->list[i]->ref_key[0] && sm_map_put(&keys, pub->list[i]->ref_key, pub->list[i]);
+    sm_map_fini(&keys);
+    return found;
+}
+
 /* Refuses inspections that share a key; the list is sorted by key. */
 static void refuse_twins(publishing *pub) {
     size_t kept = 0;
@@ -273,10 +292,11 @@ void sm_catalog_publish(sm_catalog *c) {
     free(files);
     if (!c->root_error)
         sm_catalog_rows_free(c); /* each has been used, compared or deleted */
-    if (p.n > 0)
+    if (shares_keys(&p)) {
         qsort(p.list, p.n, sizeof(sm_inspection *), by_key);
-    refuse_twins(&p);
-    if (p.n > 0)
+        refuse_twins(&p);
+    }
+    if (!in_order(&p))
         qsort(p.list, p.n, sizeof(sm_inspection *), by_id);
     tell_refused(&p);
     swap_in(&p);

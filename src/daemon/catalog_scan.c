@@ -298,7 +298,7 @@ static void add_lib(sm_source *s, const char *name, sm_blob *b) {
     s->n_libs++;
 }
 
-sm_source *sm_catalog_libs(const sm_catalog *c, bool on_disk) {
+sm_source *sm_catalog_libs(sm_catalog *c, bool on_disk) {
     size_t n;
     sm_source *s = sm_calloc(1, sizeof *s);
     s->refs = 1;
