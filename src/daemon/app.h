@@ -64,10 +64,10 @@ const char *sm_app_unready(const sm_app *app, char *out, size_t cap);
  * made.
  * {version, pid, alive, unready: sentence|null, vitals: sm_vitals_snapshot, process: {rss, cpu,
  *  threads, fds, max_fds}, pool: sm_dispatcher_status, catalog: {inspections, load_errors, stale,
- *  scan (seconds)}, conduct: {quarantined, penalised, held, repeated}, configuration:
- *  sm_app_configuration, accounts: sm_accounts_status, view_age: seconds|null (the oldest that the
- *  platform said of an inspection), deliveries: sm_desks_verdicts, trouble: [sentences], store:
- *  sm_storewatch_snapshot|null, log_dropped: lines} */
+ *  scan, walk (seconds), folders, polling}, conduct: {quarantined, penalised, held, repeated},
+ * configuration: sm_app_configuration, accounts: sm_accounts_status, view_age: seconds|null (the
+ * oldest that the platform said of an inspection), deliveries: sm_desks_verdicts, trouble:
+ * [sentences], store: sm_storewatch_snapshot|null, log_dropped: lines} */
 json_t *sm_app_snapshot(const sm_app *app);
 
 /* ---- app_reload.c ---- */

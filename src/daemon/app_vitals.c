@@ -63,16 +63,16 @@ const char *sm_app_unready(const sm_app *a, char *out, size_t cap) {
     return out;
 }
 
-/* Files with a fault, of them those whose last good version runs. */
+/* Files with a fault, of them those whose last good version runs; how the disk is watched. */
 static json_t *catalog_json(const sm_app *a) {
-    size_t n, n_errors, stale = 0;
-    const sm_load_error *errors = sm_catalog_errors(a->catalog, &n_errors);
-    (void)sm_catalog_list(a->catalog, &n);
-    for (size_t i = 0; i < n_errors; i++)
-        stale += errors[i].stale;
-    return json_pack("{s:I, s:I, s:I, s:f}", "inspections", (json_int_t)n, "load_errors",
-                     (json_int_t)n_errors, "stale", (json_int_t)stale, "scan",
-                     sm_catalog_scan_ms(a->catalog) / 1000);
+    sm_catalog_count n;
+    sm_catalog_counts(a->catalog, &n);
+    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "inspections",
+                     (json_int_t)n.inspections, "load_errors", (json_int_t)n.errors, "stale",
+                     (json_int_t)n.stale, "scan", sm_catalog_scan_ms(a->catalog) / 1000, "walk",
+                     sm_catalog_walk_ms(a->catalog) / 1000, "folders",
+                     (json_int_t)(a->watch ? sm_watch_count(a->watch) : 0), "polling",
+                     a->watch && sm_watch_polling(a->watch));
 }
 
 static json_t *conduct_json(const sm_app *a) {

@@ -119,11 +119,9 @@ bool sm_catalog_links(const sm_catalog *c);
 /* Wall milliseconds the last walk took, for which the loop stood still. */
 double sm_catalog_walk_ms(const sm_catalog *c);
 
-typedef struct sm_catalog_count {
-    int64_t reloads;         /* files that loaded anew since the first scan */
-    int64_t reload_failures; /* that were found not to load, the first scan included */
-    size_t inspections;      /* now */
-    size_t errors, stale;    /* now: files that do not load; of these, with a last good version */
+typedef struct sm_catalog_count { /* now */
+    size_t inspections;
+    size_t errors, stale; /* files that do not load; of these, with a last good version */
 } sm_catalog_count;
 void sm_catalog_counts(const sm_catalog *c, sm_catalog_count *out);
 /* Current inspections, sorted by id. Borrowed array; elements live while in the catalogue. */

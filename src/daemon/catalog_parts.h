@@ -95,7 +95,6 @@ struct sm_catalog {
     size_t waiting; /* files that are too young */
     size_t links;   /* files whose name is a link */
     double walk_ms;
-    int64_t reloads, reload_failures;
     sm_map warned;                  /* sentences of names left out, told one by one */
     size_t left_out, left_out_told; /* names of this walk beyond those; of which the log knows */
     sm_map files;                   /* rel -> sm_catfile */

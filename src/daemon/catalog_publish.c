@@ -122,10 +122,7 @@ static void tell(sm_catalog *c, sm_catfile *f) {
     if (f->fresh && !f->error && c->scanned)
         sm_log(SM_LOG_INFO, "%s/%s: loaded, %zu %s", c->cfg->display, f->rel, f->made.n,
                f->made.n == 1 ? "inspection" : "inspections");
-    c->reloads += f->fresh && c->scanned;
-    bool news = f->error && (!f->told || strcmp(f->told, f->error) != 0);
-    c->reload_failures += news;
-    if (news)
+    if (f->error && (!f->told || strcmp(f->told, f->error) != 0))
         sm_log(SM_LOG_ERROR, "%s%s", f->error,
                f->source || f->good ? "; the last good version stays" : "");
     free(f->told);

@@ -78,10 +78,7 @@ double sm_catalog_walk_ms(const sm_catalog *c) {
 }
 
 void sm_catalog_counts(const sm_catalog *c, sm_catalog_count *out) {
-    *out = (sm_catalog_count){.reloads = c->reloads,
-                              .reload_failures = c->reload_failures,
-                              .inspections = c->n_list,
-                              .errors = c->n_errors};
+    *out = (sm_catalog_count){.inspections = c->n_list, .errors = c->n_errors};
     for (size_t i = 0; i < c->n_errors; i++)
         out->stale += c->errors[i].stale;
 }
