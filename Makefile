@@ -1,10 +1,11 @@
 # Thin front of CMake. `make run` and `make test` do all the set-up on a fresh Debian 12.
 BUILD ?= build
 ARGS  ?=
+MINUTES ?= 60
 PYTHON ?= /usr/bin/python3
 SECONDS ?= 60
 
-.PHONY: all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build deb
+.PHONY: soak all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build deb
 
 all:
 	@vendor/install --check build
@@ -34,7 +35,11 @@ run: deps all
 
 # Everything a change must pass.
 test: deps-test all-tests asan
-	@tools/run_tests --build $(BUILD) --asan $(BUILD)/asan checks unit asan replay spec e2e
+	@tools/run_tests --build $(BUILD) --asan $(BUILD)/asan checks unit asan replay spec e2e soak
+
+# A daemon under everything at once; MINUTES=60 unless told otherwise.
+soak: all-tests
+	@SELFMON_LUA=$(BUILD)/selfmon-lua $(PYTHON) tests/soak/soak.py --minutes $(MINUTES)
 
 # The fast part (under two minutes), for work in progress.
 check: all-tests
@@ -44,7 +49,7 @@ check: all-tests
 test-all: deps-test all-tests asan tsan fuzz-build
 	@SELFMON_TEST_LONG=1 tools/run_tests --build $(BUILD) --asan $(BUILD)/asan --tsan $(BUILD)/tsan \
 	  --fuzz $(BUILD)/fuzz --seconds $(SECONDS) \
-	  checks unit asan tsan replay spec asan-spec e2e asan-e2e fault fuzz
+	  checks unit asan tsan replay spec asan-spec e2e asan-e2e fault fuzz soak
 
 asan:
 	@cmake --preset asan -Wno-dev >/dev/null && cmake --build --preset asan
