@@ -273,6 +273,19 @@ static void print_outbox(const json_t *outbox) {
            size(sm_json_num(outbox, "bytes", 0), bytes), oldest);
 }
 
+/* Only while it does not let everything through. */
+static void print_breaker(const json_t *b, bool color) {
+    const char *state = sm_json_str(b, "state", "closed"), *next = sm_json_str(b, "next", NULL);
+    if (strcmp(state, "closed") == 0)
+        return;
+    char *text = sm_asprintf("%lld failures in a row, since %s; %s%s",
+                             (long long)sm_json_int(b, "failures", 0), sm_json_str(b, "since", "?"),
+                             next ? "events wait, one is tried at " : "one event is tried now",
+                             next ? next : "");
+    print_told(color, "failed", "  deliveries pause:", text);
+    free(text);
+}
+
 static void print_account(const json_t *a, bool color) {
     const json_t *budget = json_object_get(a, "budget");
     int64_t missing = sm_json_int(a, "unregistered", 0);
@@ -289,6 +302,7 @@ static void print_account(const json_t *a, bool color) {
     }
     if (error)
         print_told(color, "failed", "  last error:", error);
+    print_breaker(json_object_get(a, "breaker"), color);
 }
 
 /* Only when the daemon works with another one than the file has. */

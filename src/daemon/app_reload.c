@@ -134,6 +134,7 @@ static void put_in_place(sm_app *a, sm_config *fresh, const char *list) {
     a->o.config = fresh;
     sm_accounts_configure(a->accounts, fresh);
     sm_desks_configure(a->desks, fresh->config_max_age);
+    sm_desks_hurry(a->desks, NULL); /* what was held may go now */
     size_t changed = sm_catalog_configure(a->catalog, fresh);
     sm_dispatcher_configure(a->dispatcher, fresh->workers, fresh->runs_per_worker,
                             fresh->max_running, fresh->process_isolation);

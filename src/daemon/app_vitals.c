@@ -97,6 +97,13 @@ static json_t *oldest_view(const sm_app *a) {
     return oldest >= 0 ? json_real(oldest) : json_null();
 }
 
+static json_t *accounts_json(const sm_app *a) {
+    json_t *out = a->accounts ? sm_accounts_status(a->accounts) : json_array();
+    if (a->desks)
+        sm_desks_breakers(a->desks, out);
+    return out;
+}
+
 json_t *sm_app_snapshot(const sm_app *a) {
     char why[SM_ERR_MAX];
     if (!a->catalog)
@@ -107,8 +114,8 @@ json_t *sm_app_snapshot(const sm_app *a) {
         sm_app_unready(a, why, sizeof why), "vitals", sm_vitals_snapshot(a->vitals), "process",
         sm_selfproc(), "pool", sm_dispatcher_status(a->dispatcher), "catalog", catalog_json(a),
         "conduct", conduct_json(a), "configuration", sm_app_configuration(a), "accounts",
-        a->accounts ? sm_accounts_status(a->accounts) : json_array(), "view_age", oldest_view(a),
-        "deliveries", a->desks ? sm_desks_verdicts(a->desks) : json_object(), "trouble",
+        accounts_json(a), "view_age", oldest_view(a), "deliveries",
+        a->desks ? sm_desks_verdicts(a->desks) : json_object(), "trouble",
         a->desks ? sm_desks_troubles(a->desks) : json_array(), "store",
         a->storewatch ? sm_storewatch_snapshot(a->storewatch) : json_null(), "log_dropped",
         (json_int_t)sm_log_dropped());

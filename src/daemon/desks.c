@@ -207,6 +207,22 @@ void sm_desks_poke(sm_desks *d) {
         sm_pump_poke(d->list[i].pump);
 }
 
+void sm_desks_hurry(sm_desks *d, const char *account) {
+    for (size_t i = 0; i < d->n; i++)
+        if (!account || strcmp(d->list[i].account, account) == 0)
+            sm_pump_hurry(d->list[i].pump);
+}
+
+void sm_desks_breakers(const sm_desks *d, json_t *accounts) {
+    size_t k;
+    json_t *one;
+    for (size_t i = 0; i < d->n; i++)
+        json_array_foreach(accounts, k, one) {
+            if (strcmp(sm_json_str(one, "name", ""), d->list[i].account) == 0)
+                json_object_set_new(one, "breaker", sm_pump_breaker(d->list[i].pump));
+        }
+}
+
 void sm_desks_drain(sm_desks *d, int timeout_ms, bool patient, void (*done)(void *ctx), void *ctx) {
     gather *g = gather_new(d->n, done, ctx);
     size_t n = d->n;

@@ -23,6 +23,10 @@ sm_registrar *sm_desks_registrar(void *desks, const char *account);
 /* Name of the node an account talks to. For sm_runner_options. */
 const char *sm_desks_node(void *desks, const char *account);
 void sm_desks_poke(sm_desks *d);
+/* Tries an account's deliveries (NULL: everybody's) at once, whatever their breaker waits for. */
+void sm_desks_hurry(sm_desks *d, const char *account);
+/* Adds `breaker` (sm_pump_breaker) to the objects of sm_accounts_status. */
+void sm_desks_breakers(const sm_desks *d, json_t *accounts);
 /* done(ctx) once, when every pump has nothing due, or after timeout_ms. */
 /* patient: waits for what is to be tried again as well. */
 void sm_desks_drain(sm_desks *d, int timeout_ms, bool patient, void (*done)(void *ctx), void *ctx);

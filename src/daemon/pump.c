@@ -2,15 +2,19 @@
  *
  * A claimed batch is sent whole; a verdict `split` sends its halves one after the other, in order,
  * down to the single event that the platform refuses. Retry and hold put events back with a due
- * time: full jitter from 1 s to 5 min by attempt, or what the platform asked for. The store knows
- * the rest, so a pump that is killed at any instruction loses nothing. What the store cannot write
- * down about a piece (a full disk) is offered again until it can: nothing stays claimed.
+ * time: full jitter from 1 s to 5 min by attempt, or what the platform asked for. The breaker says
+ * whether anything may go to the address at all, and how much at once; when it closes, what was put
+ * back before is due. The store knows the rest, so a pump that is killed at any instruction loses
+ * nothing. What the store cannot write down about a piece (a full disk) is offered again until it
+ * can: nothing stays claimed.
  */
 #include "daemon/pump.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/str.h"
+#include "daemon/breaker.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +51,10 @@ struct sm_pump {
     bool closed;
     bool leaving; /* nothing more is claimed */
     drain *drains;
+    sm_breaker breaker;
+    int64_t since_ns;    /* wall: when the breaker changed its state */
+    int64_t worked_ns;   /* wall: what was put back before is due; INT64_MIN: as it says */
+    bool eager;          /* the present claim takes what is not due yet */
     bool patient;        /* they wait for what is to be tried again */
     bool held;           /* the last answer was a hold */
     sm_store_op book_op; /* what `book` is for */
@@ -125,6 +133,10 @@ static void complain(sm_pump *p, const char *what, const sm_err *err) {
         return;
     snprintf(p->complaint, sizeof p->complaint, "%s", err->msg);
     sm_log(SM_LOG_ERROR, "%s: %s", what, err->msg);
+}
+
+static const char *account_of(const sm_pump *p) {
+    return p->target->account ? p->target->account : "";
 }
 
 static void settle(sm_pump *p);
@@ -215,6 +227,31 @@ static void remember_trouble(sm_pump *p, sm_verdict verdict, const char *reason,
         memcpy(p->trouble, text, sizeof text);
 }
 
+/* Tells the breaker what the answer says of the address. */
+static void judge(sm_pump *p, sm_verdict verdict, const sm_answer *answer) {
+    int64_t mono = sm_mono_ns(), wall = sm_wall_ns();
+    int64_t after_ms = answer->retry_after_s > 0 ? answer->retry_after_s * 1000 : 0;
+    uint64_t r = sm_rand_below(UINT64_MAX);
+    sm_breaker_state was = p->breaker.state;
+    p->held = verdict == SM_HOLD;
+    if (verdict == SM_DELIVERED || verdict == SM_REFUSED) {
+        if (sm_breaker_worked(&p->breaker)) {
+            p->worked_ns = wall;
+            sm_log(SM_LOG_INFO, "%s%s%s: deliveries work again", account_of(p),
+                   *account_of(p) ? ", " : "", p->target->node);
+        }
+    } else if (verdict == SM_HOLD) {
+        sm_breaker_held(&p->breaker, mono, after_ms > HOLD_MS ? after_ms : HOLD_MS, r);
+    } else if (sm_breaker_failed(&p->breaker, mono, after_ms, r)) {
+        sm_log(SM_LOG_WARN,
+               "%s%s%s: %u failures in a row; nothing is sent for a while, events wait and nothing "
+               "is lost",
+               account_of(p), *account_of(p) ? ", " : "", p->target->node, p->breaker.failures);
+    }
+    if (p->breaker.state != was)
+        p->since_ns = wall;
+}
+
 static void answered(void *ctx, const sm_answer *answer, const char *detail) {
     sm_pump *p = ctx;
     piece *sent = p->pieces;
@@ -228,7 +265,7 @@ static void answered(void *ctx, const sm_answer *answer, const char *detail) {
         split(p, sent);
         return;
     }
-    p->held = verdict == SM_HOLD;
+    judge(p, verdict, &of);
     json_t *ids = take_ids(p, verdict == SM_RETRY || verdict == SM_HOLD);
     json_t *args = json_pack("{s:o, s:I}", "ids", ids, "at_ns", (json_int_t)now_ns);
     char text[SM_ERR_MAX];
@@ -305,6 +342,13 @@ static void claimed(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) 
         return;
     }
     p->complaint[0] = '\0';
+    if (json_array_size(rows) == 0 && p->breaker.state == SM_BREAKER_HALF_OPEN && !p->eager) {
+        /* It is time to see whether it works: with the oldest event, due or not. */
+        p->eager = true;
+        claim(p);
+        return;
+    }
+    p->eager = false;
     if (json_array_size(rows) == 0) {
         sm_store_call(p->store, SM_OP_OUTBOX_STATS,
                       json_pack("{s:s*}", "account", p->target->account), looked_ahead, p);
@@ -316,16 +360,35 @@ static void claimed(void *ctx, sm_rc rc, const sm_err *err, const json_t *rows) 
     send_next(p);
 }
 
+/* The breaker lets nothing through now. Drains end later: this may be the call that began one. */
+static void rest(sm_pump *p) {
+    p->busy = false;
+    wake_in(p, sm_breaker_wait_ms(&p->breaker, sm_mono_ns()));
+    for (drain *d = p->drains; d && (!p->patient || p->held); d = d->next)
+        uv_timer_start(&d->timer, on_drain_late, 0, 0);
+}
+
 static void claim(sm_pump *p) {
+    int64_t wall = sm_wall_ns();
+    sm_breaker_state was = p->breaker.state;
+    int limit = sm_breaker_allow(&p->breaker, sm_mono_ns());
     p->poked = false;
     if (p->leaving) {
         p->busy = false;
         idle(p);
         return;
     }
-    json_t *args =
-        json_pack("{s:I, s:i, s:i, s:s*}", "now_ms", (json_int_t)(sm_wall_ns() / SM_NS_PER_MS),
-                  "limit", BATCH_EVENTS, "bytes", BATCH_BYTES, "account", p->target->account);
+    if (p->breaker.state != was)
+        p->since_ns = wall;
+    if (limit == 0) {
+        rest(p);
+        return;
+    }
+    int64_t past = p->eager ? wall : p->worked_ns;
+    json_t *args = json_pack("{s:I, s:i, s:i, s:s*}", "now_ms", (json_int_t)(wall / SM_NS_PER_MS),
+                             "limit", limit, "bytes", BATCH_BYTES, "account", p->target->account);
+    if (past > INT64_MIN)
+        json_object_set_new(args, "past_ns", json_integer(past));
     sm_store_call(p->store, SM_OP_OUTBOX_CLAIM, args, claimed, p);
 }
 
@@ -355,6 +418,26 @@ void sm_pump_patient(sm_pump *p) {
     p->patient = p->drains != NULL;
 }
 
+void sm_pump_hurry(sm_pump *p) {
+    sm_breaker_hurry(&p->breaker);
+    sm_pump_poke(p);
+}
+
+static json_t *time_json(int64_t wall_ns) {
+    char text[32];
+    sm_time_rfc3339(wall_ns, true, text);
+    return json_string(text);
+}
+
+json_t *sm_pump_breaker(const sm_pump *p) {
+    const sm_breaker *b = &p->breaker;
+    int64_t wait = sm_breaker_wait_ms(b, sm_mono_ns());
+    return json_pack("{s:s, s:o, s:I, s:o, s:i}", "state", sm_breaker_name(b->state), "since",
+                     time_json(p->since_ns), "failures", (json_int_t)b->failures, "next",
+                     wait > 0 ? time_json(sm_wall_ns() + wait * SM_NS_PER_MS) : json_null(),
+                     "batch", b->limit);
+}
+
 const uint64_t *sm_pump_verdicts(const sm_pump *p) {
     return p->verdicts;
 }
@@ -363,13 +446,25 @@ const char *sm_pump_trouble(const sm_pump *p) {
     return p->trouble[0] ? p->trouble : NULL;
 }
 
+/* A great backlog at the start is not sent all at once to an address nobody has heard of yet. */
+static void looked(void *ctx, sm_rc rc, const sm_err *err, const json_t *stats) {
+    (void)err;
+    sm_pump *p = ctx;
+    if (rc == SM_OK && sm_json_int(stats, "pending", 0) > BATCH_EVENTS)
+        sm_breaker_careful(&p->breaker);
+}
+
 sm_pump *sm_pump_new(uv_loop_t *loop, sm_store *store, const sm_target *target) {
     sm_pump *p = sm_calloc(1, sizeof *p);
     p->loop = loop;
     p->store = store;
     p->target = target;
+    p->worked_ns = INT64_MIN;
+    p->since_ns = sm_wall_ns();
+    sm_breaker_init(&p->breaker, BATCH_EVENTS);
     uv_timer_init(loop, &p->wake);
     p->wake.data = p;
+    sm_store_call(store, SM_OP_OUTBOX_STATS, NULL, looked, p);
     return p;
 }
 

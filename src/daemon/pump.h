@@ -17,6 +17,11 @@ void sm_pump_poke(sm_pump *p);
 void sm_pump_drain(sm_pump *p, int timeout_ms, void (*idle)(void *ctx), void *ctx);
 /* The drains that wait now also wait for what is to be tried again, but not for what is held. */
 void sm_pump_patient(sm_pump *p);
+/* Tries at once, whatever the breaker waits for: a key changed, or somebody asked. */
+void sm_pump_hurry(sm_pump *p);
+/* {state("closed","open","half-open"), since, failures(in a row), next|null(when it is tried),
+ * batch(events that may go at once)}; times RFC 3339. New reference. */
+json_t *sm_pump_breaker(const sm_pump *p);
 /* Why deliveries are held or failing, or NULL. Borrowed. */
 const char *sm_pump_trouble(const sm_pump *p);
 /* Events by what became of them (an event counts at each attempt), by sm_verdict. */

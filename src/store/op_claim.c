@@ -45,6 +45,7 @@ typedef struct claim {
     sm_core *c;
     const char *account; /* NULL: all accounts */
     int64_t now_ms;
+    int64_t past_ns;      /* what was put back before counts as due; INT64_MIN: nothing */
     int64_t limit, bytes; /* left */
     bool full;            /* limit or bytes are used up */
     lane *lanes;
@@ -64,13 +65,13 @@ static void items_add(items *a, item it) {
 static sm_rc next_head(claim *k, lane *l, sm_err *err) {
     static const char sql[] =
         "SELECT seq, dim, bytes FROM outbox INDEXED BY outbox_head WHERE " SM_SQL_READY
-        " AND account = ?1 AND id = ?2 AND seq > ?3 AND (due_ms <= ?4 OR due_ms > ?5) "
-        "ORDER BY seq LIMIT 1";
+        " AND account = ?1 AND id = ?2 AND seq > ?3 AND (due_ms <= ?4 OR due_ms > ?5 OR changed_ns "
+        "<= ?6) ORDER BY seq LIMIT 1";
     sqlite3_stmt *st;
     bool row;
     l->head.seq = 0;
-    sm_rc rc = sm_sql_query(k->c, &st, err, sql, "ttiii", l->account, l->id, l->last_head,
-                            k->now_ms, k->now_ms + PARKED_MS);
+    sm_rc rc = sm_sql_query(k->c, &st, err, sql, "ttiiii", l->account, l->id, l->last_head,
+                            k->now_ms, k->now_ms + PARKED_MS, k->past_ns);
     if (rc != SM_OK || (rc = sm_sql_next(k->c, st, &row, err)) != SM_OK || !row)
         return rc;
     l->head.seq = l->last_head = sqlite3_column_int64(st, 0);
@@ -84,12 +85,13 @@ static sm_rc next_head(claim *k, lane *l, sm_err *err) {
 static sm_rc add_follower(claim *k, lane *l, const item *it, sm_err *err) {
     static const char sql[] =
         "SELECT seq, bytes, state <> 'inflight' AND account = ?3 AND id = ?4 AND (due_ms <= ?5 OR "
-        "due_ms > ?6) FROM outbox INDEXED BY outbox_dim WHERE dim = ?1 AND seq > ?2 "
+        "due_ms > ?6 OR coalesce(changed_ns <= ?7, 0)) FROM outbox INDEXED BY outbox_dim WHERE dim "
+        "= ?1 AND seq > ?2 "
         "AND " SM_SQL_UNFINISHED " ORDER BY seq LIMIT 1";
     sqlite3_stmt *st;
     bool row;
-    sm_rc rc = sm_sql_query(k->c, &st, err, sql, "iittii", it->dim, it->seq, l->account, l->id,
-                            k->now_ms, k->now_ms + PARKED_MS);
+    sm_rc rc = sm_sql_query(k->c, &st, err, sql, "iittiii", it->dim, it->seq, l->account, l->id,
+                            k->now_ms, k->now_ms + PARKED_MS, k->past_ns);
     if (rc != SM_OK || (rc = sm_sql_next(k->c, st, &row, err)) != SM_OK || !row)
         return rc;
     if (sqlite3_column_int(st, 2) != 0)
@@ -289,6 +291,7 @@ static sm_rc claim_row(sm_core *c, const item *it, json_t *out, sm_err *err) {
 sm_rc sm_op_outbox_claim(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     claim k = {.c = c,
                .account = sm_json_str(args, "account", NULL),
+               .past_ns = sm_json_int(args, "past_ns", INT64_MIN),
                .limit = sm_json_int(args, "limit", LIMIT_DEFAULT),
                .bytes = sm_json_int(args, "bytes", BYTES_DEFAULT)};
     json_t *rows = json_array();

@@ -47,15 +47,16 @@ typedef enum sm_store_op {
     SM_OP_FAILURE,
     /* {from, to} -> null: the inspection has another id now, and the same key */
     SM_OP_FAILURE_MOVE,
-    /* {now_ms, account|null, limit, bytes} -> [{event_id, attempt, payload:{all of ACCEPT's fields,
-     * one event}}]; payload is {run,id,ref_key,account,node,checker,title,attempt,
+    /* {now_ms, account|null, limit, bytes, past_ns?} -> [{event_id, attempt, payload:{all of
+     * ACCEPT's fields, one event}}]; payload is {run,id,ref_key,account,node,checker,title,attempt,
      * exec_mode|null,event:{event_id,at_ns,title,message,status,dimension_tags,dimension,
      * fault_id|null,fault_start_ns|null}}: an `ok` names the fault it ends, null when there was
      * none. The outer attempt counts RETRYs from
      * 0; limit defaults to 100 (most 10,000), bytes to 4 MiB (one event always fits); oldest first,
      * in order per (id, dimension): a row is not claimed while an older row of its dimension is
      * unfinished, unless both go in this claim; fair between inspections. A due time more than
-     * an hour ahead (the clock went back) counts as due. Claimed rows are `inflight` until one of
+     * an hour ahead (the clock went back) counts as due, and so does what was put back at or before
+     * past_ns. Claimed rows are `inflight` until one of
      * the next four (or the next start) says otherwise. */
     SM_OP_OUTBOX_CLAIM,
     /* The next four take unknown and already delivered ids without effect; RETRY also takes refused

@@ -228,6 +228,25 @@ static void platforms(sm_buf *b, const json_t *accounts) {
     }
 }
 
+static void breakers(sm_buf *b, const json_t *accounts) {
+    size_t i;
+    json_t *account;
+    bool headed = false;
+    json_array_foreach((json_t *)(uintptr_t)accounts, i, account) {
+        const char *state = sm_json_str(json_object_get(account, "breaker"), "state", NULL);
+        if (!state)
+            continue;
+        if (!headed)
+            head(b, "breaker_open", GAUGE,
+                 "1 when the account's address fails and events wait until it is tried again.");
+        headed = true;
+        sm_buf_adds(b, "selfmon_breaker_open{");
+        label(b, "account", sm_json_str(account, "name", "?"));
+        sm_buf_addc(b, '}');
+        number(b, strcmp(state, "closed") != 0);
+    }
+}
+
 static json_t *worker_states(const json_t *workers) {
     json_t *out = json_pack("{s:i, s:i, s:i, s:i, s:i}", "starting", 0, "ready", 0, "draining", 0,
                             "retiring", 0, "dying", 0),
@@ -289,6 +308,7 @@ char *sm_metrics_text(const json_t *snapshot, size_t *n) {
     for (size_t i = 0; i < SM_ARRAY_LEN(metrics); i++)
         one(&b, &metrics[i], at(s, metrics[i].path));
     platforms(&b, json_object_get(s, "accounts"));
+    breakers(&b, json_object_get(s, "accounts"));
     json_decref(s);
     return sm_buf_take(&b, n);
 }

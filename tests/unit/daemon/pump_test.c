@@ -24,8 +24,8 @@ typedef struct bench {
     sm_target_delivered done;
     void *ctx;
     uv_timer_t timer;
-    int batches, sizes[32];
-    char sent[64][40]; /* ids in the order of successful delivery */
+    int batches, sizes[64];
+    char sent[500][40]; /* ids in the order of successful delivery */
     int n_sent, idle;
     json_t *under_way;
 } bench;
@@ -77,12 +77,16 @@ static void deliver(void *ctx, const json_t *events, sm_target_delivered done, v
     uv_timer_start(&b->timer, let_go, 0, 0);
 }
 
-static void begin(bench *b) {
+static void open_bench(bench *b) {
     memset(b, 0, sizeof *b);
     room_open(&b->room);
     b->target = (sm_target){.ctx = b, .node = "fake", .deliver = deliver};
     uv_timer_init(&b->room.loop, &b->timer);
     b->timer.data = b;
+}
+
+static void begin(bench *b) {
+    open_bench(b);
     b->p = sm_pump_new(&b->room.loop, b->room.store, &b->target);
 }
 
@@ -151,12 +155,27 @@ static int64_t due_in(bench *b) {
 }
 
 static void expect_sent(bench *b, const char *ids) {
-    char text[1000] = "";
+    char text[4000] = "";
     for (int i = 0; i < b->n_sent; i++) {
         size_t n = strlen(text);
         snprintf(text + n, sizeof text - n, "%s%s", n ? " " : "", b->sent[i]);
     }
     assert_string_equal(text, ids);
+}
+
+static void expect_breaker(bench *b, const char *state, int failures, int batch) {
+    json_t *is = sm_pump_breaker(b->p);
+    assert_string_equal(sm_json_str(is, "state", ""), state);
+    assert_int_equal(sm_json_int(is, "failures", -1), failures);
+    assert_int_equal(sm_json_int(is, "batch", -1), batch);
+    assert_int_equal(json_is_string(json_object_get(is, "next")), strcmp(state, "open") == 0);
+    json_decref(is);
+}
+
+/* What was answered is written down a moment later. */
+static void expect_outbox_soon(bench *b, int pending, int inflight, int held, int refused) {
+    room_settle(&b->room);
+    expect_outbox(b, pending, inflight, held, refused);
 }
 
 static void test_delivered(void **state) {
@@ -184,7 +203,7 @@ static void test_500_then_200(void **state) {
     room_wait(&b.room, &b.n_sent, 3);
     room_settle(&b.room);
     expect_outbox(&b, 0, 0, 0, 0);
-    assert_int_equal(b.batches, 2);
+    assert_int_equal(b.batches, 3);    /* after a failure first one, then more */
     assert_null(sm_pump_trouble(b.p)); /* healed */
     expect_sent(&b, "e01 e02 e03");
     end(&b);
@@ -246,6 +265,80 @@ static void test_poison(void **state) {
     }
 }
 
+/* Five failures in a row and nothing more is sent; the store keeps everything; afterwards the
+ * batches grow: 1, 4, 16, 64. */
+static void test_breaker(void **state) {
+    (void)state;
+    bench b;
+    begin(&b);
+    for (int i = 0; i < 5; i++)
+        say(&b, 500, -1);
+    put(&b, 0, 99, false);
+    put(&b, 100, 199, false);
+    drain(&b);
+    for (int i = 0; i < 2000 && b.batches < 5; i++) {
+        uv_run(&b.room.loop, UV_RUN_NOWAIT);
+        usleep(500);
+    }
+    room_settle(&b.room);
+    assert_int_equal(b.batches, 5);
+    assert_int_equal(b.sizes[0], 100);
+    for (int i = 1; i < 5; i++)
+        assert_int_equal(b.sizes[i], 1);
+    room_wait(&b.room, &b.n_sent, 200); /* the first time it is open for at most a second */
+    static const int grown[] = {1, 4, 16, 64, 100};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(b.sizes[5 + i], grown[i]);
+    expect_outbox_soon(&b, 0, 0, 0, 0);
+    expect_breaker(&b, "closed", 0, 100);
+    end(&b);
+}
+
+/* A refused key: one request, not one for each batch of the backlog; another key is tried at once
+ * and takes everything along. */
+static void test_hold_holds_all(void **state) {
+    (void)state;
+    bench b;
+    begin(&b);
+    put(&b, 0, 99, false);
+    put(&b, 100, 199, false);
+    say(&b, 401, -1);
+    say(&b, 403, -1);
+    drain(&b);
+    assert_int_equal(b.batches, 1);
+    expect_outbox(&b, 100, 0, 100, 0);
+    drain(&b); /* new events are no reason to ask again */
+    assert_int_equal(b.batches, 1);
+    expect_breaker(&b, "open", 1, 1);
+    sm_pump_hurry(b.p);
+    drain(&b);
+    assert_int_equal(b.batches, 2);
+    assert_int_equal(b.sizes[1], 1);
+    expect_breaker(&b, "open", 2, 1);
+    sm_pump_hurry(b.p);
+    room_wait(&b.room, &b.n_sent, 200);
+    expect_outbox_soon(&b, 0, 0, 0, 0);
+    assert_null(sm_pump_trouble(b.p));
+    end(&b);
+}
+
+/* What was there before the start: the first answer is awaited with one event. */
+static void test_backlog_at_the_start(void **state) {
+    (void)state;
+    bench b;
+    open_bench(&b);
+    put(&b, 0, 99, false);
+    put(&b, 100, 199, false);
+    put(&b, 200, 209, false);
+    b.p = sm_pump_new(&b.room.loop, b.room.store, &b.target);
+    room_settle(&b.room);
+    drain(&b);
+    assert_int_equal(b.sizes[0], 1);
+    assert_int_equal(b.sizes[1], 4);
+    assert_int_equal(b.n_sent, 210);
+    end(&b);
+}
+
 static void test_order_when_a_half_fails(void **state) {
     (void)state;
     bench b;
@@ -273,12 +366,18 @@ static void test_retry_after(void **state) {
     assert_in_range(due_in(&b), 1790000, 1801000);
     expect_outbox(&b, 1, 0, 0, 0);
     assert_string_equal(sm_pump_trouble(b.p), "fake: the platform is busy: so it says");
-    put(&b, 2, 2, false); /* another dimension need not wait */
+    put(&b, 2, 2, false); /* the address asked for peace: others wait too, and nobody is lost */
     drain(&b);
-    expect_sent(&b, "e02");
+    expect_sent(&b, "");
+    expect_breaker(&b, "open", 1, 1);
+    sm_pump_hurry(b.p); /* by hand: a probe of one, then what was put back as well */
+    room_wait(&b.room, &b.n_sent, 2);
+    expect_outbox_soon(&b, 0, 0, 0, 0);
+    expect_breaker(&b, "closed", 0, 16);
+    expect_sent(&b, "e02 e01");
     put(&b, 1, 1, false); /* accepted again without effect */
     drain(&b);
-    expect_sent(&b, "e02");
+    expect_sent(&b, "e02 e01");
     end(&b);
 }
 
@@ -293,6 +392,7 @@ static void test_drain_late(void **state) {
     sm_pump_drain(b.p, 4000, on_idle, &patient);
     room_wait(&b.room, &late, 1);
     assert_int_equal(patient, 0);
+    room_wait(&b.room, &b.batches, 1);
     expect_outbox(&b, 0, 2, 0, 0);
     put(&b, 3, 3, false); /* comes while a batch is under way: not forgotten */
     sm_pump_poke(b.p);
@@ -359,6 +459,9 @@ int main(void) {
         cmocka_unit_test(test_500_then_200),
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_poison),
+        cmocka_unit_test(test_breaker),
+        cmocka_unit_test(test_hold_holds_all),
+        cmocka_unit_test(test_backlog_at_the_start),
         cmocka_unit_test(test_order_when_a_half_fails),
         cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_drain_late),
