@@ -420,6 +420,7 @@ void sm_pump_patient(sm_pump *p) {
 
 void sm_pump_hurry(sm_pump *p) {
     sm_breaker_hurry(&p->breaker);
+    p->worked_ns = sm_wall_ns(); /* whatever was put back is due */
     sm_pump_poke(p);
 }
 
