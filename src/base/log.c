@@ -137,7 +137,8 @@ static void log_message(sm_level level, const json_t *fields, char *msg, size_t 
     explicit_bzero(msg, n);
 }
 
-static void log_va(sm_level level, const json_t *fields, const char *fmt, va_list ap) {
+static void SM_PRINTF(3, 0)
+    log_va(sm_level level, const json_t *fields, const char *fmt, va_list ap) {
     int saved = errno;
     char *msg = NULL;
     int n = vasprintf(&msg, fmt, ap);
