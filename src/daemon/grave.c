@@ -140,8 +140,9 @@ static void bury(sm_worker *w, int status) {
     }
     convict(w);
     sm_pool_fill(d);
-    while (w->jobs.first)
-        lose(w, w->jobs.first, status, how);
+    /* The newest first: it had the least time to do harm, and is repeated before the others. */
+    while (w->jobs.last)
+        lose(w, w->jobs.last, status, how);
     sm_link_close(&w->link, on_closed);
     sm_deadline_at(d, 0);
 }
