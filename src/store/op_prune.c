@@ -29,7 +29,8 @@ sm_rc sm_op_prune(sm_core *c, const json_t *args, json_t **result, sm_err *err) 
         "LIMIT ?2)";
     static const char slots_sql[] =
         "DELETE FROM slots WHERE (id, slot) IN (SELECT id, slot FROM slots s INDEXED BY slots_slot "
-        "WHERE s.slot < ?1 AND s.outcome <> 'planned' AND EXISTS (SELECT 1 FROM slots n "
+        "WHERE s.slot < ?1 AND coalesce(s.until, s.slot) < ?1 AND s.outcome <> 'planned' AND "
+        "EXISTS (SELECT 1 FROM slots n "
         "WHERE n.id = s.id AND n.slot > s.slot) ORDER BY s.slot LIMIT ?2)";
     static const char events_sql[] =
         "DELETE FROM events WHERE seq IN (SELECT e.seq FROM events e INDEXED BY events_at WHERE "

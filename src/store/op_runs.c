@@ -130,7 +130,8 @@ sm_rc sm_op_runs_recover(sm_core *c, const json_t *args, json_t **result, sm_err
         "finished_ns = excluded.finished_ns, seconds = NULL, events = excluded.events";
     /* Behind a slot that has its answer nobody looks for one that has none: it is answered here. */
     static const char left[] =
-        "UPDATE slots SET outcome = 'missed', at_ns = ?1, until = CASE WHEN EXISTS (SELECT 1 FROM "
+        "UPDATE slots INDEXED BY slots_open SET outcome = 'missed', at_ns = ?1, until = CASE WHEN "
+        "EXISTS (SELECT 1 FROM "
         "slots n WHERE n.id = slots.id AND n.slot > slots.slot AND (n.run IS NOT NULL OR n.until "
         "IS NOT NULL)) THEN slot END WHERE run IS NULL AND until IS NULL AND "
         "outcome IN ('planned', 'missed') AND slot < ?2";

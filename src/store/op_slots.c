@@ -134,8 +134,9 @@ sm_rc sm_op_slot_unplan(sm_core *c, const json_t *args, json_t **result, sm_err 
 sm_rc sm_op_slot_reopen(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     /* Of a stretch that began before, a part by time stays. */
     static const char cut[] =
-        "UPDATE slots SET count = max(1, count * (?1 - slot) / (until - slot)), about = 1, "
-        "until = ?1 WHERE slot <= ?1 AND until > ?1 AND run IS NULL";
+        "UPDATE slots INDEXED BY slots_gap SET count = max(1, count * (?1 - slot) / (until - "
+        "slot)), about = 1, "
+        "until = ?1 WHERE slot <= ?1 AND until > ?1 AND run IS NULL AND outcome <> 'planned'";
     int64_t now, cuts = 0;
     if (sm_arg_int(args, "now", &now, err) != SM_OK)
         return SM_INVALID;
