@@ -24,7 +24,9 @@ enum {
     MUTE = 4096,
     UNMUTE = 8192,
     WHY = 16384,
-    ALL = 32767,
+    BACKUP = 32768,
+    RESTORE = 65536,
+    ALL = 131071,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -67,6 +69,7 @@ static const struct option {
     {"--from", NULL, TEXT, offsetof(sm_args, from), NEXT},
     {"--reason", NULL, TEXT, offsetof(sm_args, reason), MUTE},
     {"--brand", NULL, TEXT, offsetof(sm_args, brand), NODES},
+    {"--force", NULL, FLAG, offsetof(sm_args, force), BACKUP},
     {"--send-event", NULL, FLAG, offsetof(sm_args, send_event), DOCTOR},
 };
 
@@ -74,10 +77,11 @@ static int command_bit(const char *command) {
     static const struct {
         const char *name;
         int bit;
-    } bits[] = {{"run", RUN},       {"list", LIST},     {"key", KEY},     {"next", NEXT},
-                {"events", EVENTS}, {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
-                {"status", STATUS}, {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT},
-                {"mute", MUTE},     {"unmute", UNMUTE}, {"why", WHY}};
+    } bits[] = {{"run", RUN},        {"list", LIST},     {"key", KEY},     {"next", NEXT},
+                {"events", EVENTS},  {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
+                {"status", STATUS},  {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT},
+                {"mute", MUTE},      {"unmute", UNMUTE}, {"why", WHY},     {"backup", BACKUP},
+                {"restore", RESTORE}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;

@@ -42,7 +42,7 @@ static int dial(const char *state_dir) {
 }
 
 /* Direct: lock and open. */
-static sm_rc open_direct(sm_client *l, const sm_config *config, sm_err *err) {
+static sm_rc open_direct(sm_client *l, const sm_config *config, bool reader, sm_err *err) {
     sm_rc rc = sm_statedir_take_existing(config->state_dir, "reader", &l->dir, err);
     if (rc != SM_OK)
         return rc;
@@ -50,6 +50,7 @@ static sm_rc open_direct(sm_client *l, const sm_config *config, sm_err *err) {
     if (!sm_fsx_exists(path))
         rc = sm_err_set(err, SM_NOT_FOUND, "no store in %s", config->state_dir);
     sm_store_options options = {.path = path,
+                                .read_only = reader,
                                 .outbox_bytes = config->outbox_bytes,
                                 .min_free_bytes = config->min_free_bytes};
     if (rc == SM_OK)
@@ -60,7 +61,7 @@ static sm_rc open_direct(sm_client *l, const sm_config *config, sm_err *err) {
     return rc;
 }
 
-sm_rc sm_client_open(const sm_config *config, sm_client **out, sm_err *err) {
+static sm_rc open_client(const sm_config *config, bool reader, sm_client **out, sm_err *err) {
     sm_client *l = sm_calloc(1, sizeof *l);
     sm_rc rc = SM_BUSY;
     l->fd = -1;
@@ -70,7 +71,7 @@ sm_rc sm_client_open(const sm_config *config, sm_client **out, sm_err *err) {
         if (i > 0)
             poll(NULL, 0, TRY_MS);
         l->fd = dial(config->state_dir);
-        rc = l->fd >= 0 ? SM_OK : open_direct(l, config, err);
+        rc = l->fd >= 0 ? SM_OK : open_direct(l, config, reader, err);
     }
     if (rc != SM_OK) {
         sm_client_close(l);
@@ -78,6 +79,14 @@ sm_rc sm_client_open(const sm_config *config, sm_client **out, sm_err *err) {
     }
     *out = l;
     return SM_OK;
+}
+
+sm_rc sm_client_open(const sm_config *config, sm_client **out, sm_err *err) {
+    return open_client(config, false, out, err);
+}
+
+sm_rc sm_client_open_reader(const sm_config *config, sm_client **out, sm_err *err) {
+    return open_client(config, true, out, err);
 }
 
 void sm_client_close(sm_client *l) {

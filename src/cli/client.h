@@ -8,6 +8,8 @@ typedef struct sm_client sm_client;
 
 /* SM_NOT_FOUND: no store yet (nothing was created). SM_BUSY: held, and not answering. */
 sm_rc sm_client_open(const sm_config *config, sm_client **out, sm_err *err);
+/* The same; without a daemon the store is opened for reading only: nothing of it is changed. */
+sm_rc sm_client_open_reader(const sm_config *config, sm_client **out, sm_err *err);
 void sm_client_close(sm_client *l);
 /* Is a daemon at the other end? */
 bool sm_client_remote(const sm_client *l);

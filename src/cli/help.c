@@ -2,9 +2,9 @@
 #include "cli/cli.h"
 #include <string.h>
 
-const char *const sm_commands[] = {"run",    "list",   "key",    "next",  "events", "runs",
-                                   "status", "nodes",  "doctor", "adopt", "local",  "mute",
-                                   "why",    "unmute", "lint",   "test",  "lua",    NULL};
+const char *const sm_commands[] = {
+    "run",   "list", "key", "next",   "events", "runs",    "status", "nodes", "doctor", "adopt",
+    "local", "mute", "why", "unmute", "backup", "restore", "lint",   "test",  "lua",    NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -25,6 +25,7 @@ static const char overview[] =
     "platform\n"
     "  selfmon-lua why ID [DIM]       why the last event was sent, or was not\n"
     "  selfmon-lua mute ID [DIM] TIME holds events back for a while; unmute ends it\n"
+    "  selfmon-lua backup FILE        a copy of the store, while the daemon runs; restore FILE\n"
     "  selfmon-lua lint [PATH]        loads the scripts and says what is wrong or unwise in them\n"
     "  selfmon-lua test [PATH…]       runs *_spec.lua with busted, without a network\n"
     "  selfmon-lua lua SCRIPT …       plain Lua with the host's modules\n"
@@ -222,6 +223,37 @@ static const struct {
                "Ends a mute before its time; ID as it was given to `mute`.\n"
                "\n"
                "  selfmon-lua unmute host/disk.run\n"},
+    {"backup",
+     "usage: selfmon-lua backup [--force] [--json] FILE\n"
+     "\n"
+     "Writes a copy of the store to FILE: events, history, what waits for delivery, and "
+     "the association\n"
+     "secret of the state directory, with a checksum. FILE can be read by its owner only; "
+     "keep it like a\n"
+     "key. A running daemon goes on accepting events. An existing FILE is replaced only "
+     "with --force,\n"
+     "and only by a whole copy. Exit 0 done, 1 not.\n"
+     "\n"
+     "  selfmon-lua backup /var/backups/selfmon-2026-11-22\n"},
+    {"restore",
+     "usage: selfmon-lua restore [--json] FILE\n"
+     "\n"
+     "Puts a backup in place of the store and the association secret; stop the daemon "
+     "first. The backup\n"
+     "is checked as a whole before anything is changed. What was there stays in the state "
+     "directory as\n"
+     "selfmon.db.replaced.TIME and secret.replaced.TIME. Events that were waiting in the "
+     "backup are sent\n"
+     "again under the same ids.\n"
+     "\n"
+     "A file *.corrupt.TIME, or any other damaged database, is searched instead: events "
+     "that can still be\n"
+     "read, and what of them waits for delivery, are added to the store that is there.\n"
+     "\n"
+     "Exit 0 done, 1 not.\n"
+     "\n"
+     "  selfmon-lua restore /var/backups/selfmon-2026-11-22\n"
+     "  selfmon-lua restore .selfmon/selfmon.db.corrupt.20261122T101500Z\n"},
     {"lint", "usage: selfmon-lua lint [--json] [PATH]\n"
              "\n"
              "Loads the scripts below PATH in the sandbox, without running them, and prints one "

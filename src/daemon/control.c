@@ -67,6 +67,9 @@ static const struct {
     {"unmute", SM_OP_UNMUTE},
     {"mutes", SM_OP_MUTES},
     {"ping", SM_OP_PING},
+    {"backup_begin", SM_OP_BACKUP_BEGIN},
+    {"backup_step", SM_OP_BACKUP_STEP},
+    {"backup_end", SM_OP_BACKUP_END},
 };
 
 sm_store_op sm_control_op(const char *name) {

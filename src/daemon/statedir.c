@@ -5,8 +5,10 @@
  */
 #include "daemon/statedir.h"
 #include "base/fsx.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "daemon/restoring.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -70,6 +72,11 @@ static sm_rc take(const char *path, const char *what, bool *by_reader, sm_stated
     int n = snprintf(mine, sizeof mine, "%ld (%s)\n", (long)getpid(), what);
     if (ftruncate(out->lock_fd, 0) != 0 || pwrite(out->lock_fd, mine, (size_t)n, 0) != n)
         rc = sm_err_sys(err, errno, "state directory %s: lock", path);
+    bool finished = false;
+    if (rc == SM_OK)
+        rc = sm_restoring_finish(out->dir_fd, &finished, err);
+    if (finished && rc == SM_OK)
+        sm_log(SM_LOG_WARN, "state directory %s: a restore that was cut off is finished", path);
 out:
     free(file);
     if (rc != SM_OK)

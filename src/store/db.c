@@ -40,6 +40,7 @@ static bool is_corrupt(const sm_core *c) {
 
 /* keep_wal: a -wal that was there is left as it is, unread into the database. */
 static void disconnect(sm_core *c, bool keep_wal) {
+    sm_backup_drop(c);
     sm_sql_forget(c);
     if (c->h != NULL && keep_wal)
         sqlite3_db_config(c->h, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);

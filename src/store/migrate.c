@@ -18,7 +18,7 @@ static int step_number(const sm_embedded *e) {
     return (int)strtol(e->name, NULL, 10);
 }
 
-static int newest(void) {
+int sm_migrate_newest(void) {
     int n = 0;
     for (const sm_embedded *e = sm_embedded_sql; e->name != NULL; e++)
         n = step_number(e) > n ? step_number(e) : n;
@@ -34,18 +34,18 @@ sm_rc sm_migrate_check(sm_core *c, sm_err *err) {
         return rc;
     if (app != APPLICATION_ID && (app != 0 || tables != 0 || version != 0))
         return sm_err_set(err, SM_INVALID, "%s is a database of another program", c->path);
-    if (version > newest())
+    if (version > sm_migrate_newest())
         return sm_err_set(err, SM_INVALID,
                           "the database %s was made by a newer version (its schema is %lld, this "
                           "program knows up to %d): nothing was changed",
-                          c->path, (long long)version, newest());
+                          c->path, (long long)version, sm_migrate_newest());
     if (c->read_only && version == 0)
         return sm_err_set(err, SM_NOT_FOUND, "the database %s is empty", c->path);
-    if (c->read_only && version < newest())
+    if (c->read_only && version < sm_migrate_newest())
         return sm_err_set(err, SM_INVALID,
                           "the database %s was made by an older version (its schema is %lld, this "
                           "program needs %d): start the daemon once to bring it up to date",
-                          c->path, (long long)version, newest());
+                          c->path, (long long)version, sm_migrate_newest());
     c->schema = (int)version;
     return SM_OK;
 }

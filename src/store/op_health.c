@@ -42,6 +42,7 @@ sm_rc sm_op_health(sm_core *c, const json_t *args, json_t **result, sm_err *err)
     (void)args;
     json_t *outbox = NULL;
     sm_err why = SM_ERR_INIT;
+    sm_backup_expire(c);
     sm_rc rc = sm_op_outbox_stats(c, NULL, &outbox, err);
     if (rc != SM_OK)
         return rc;

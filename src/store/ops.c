@@ -53,6 +53,9 @@ static const sm_op ops[] = {
     {SM_OP_PING, "ping", sm_op_ping, false, false},
     {SM_OP_CONFIGURE, "configure", sm_op_configure, false, false},
     {SM_OP_OUTBOX_ACCOUNTS, "outbox_accounts", sm_op_outbox_accounts, false, true},
+    {SM_OP_BACKUP_BEGIN, "backup_begin", sm_op_backup_begin, false, true},
+    {SM_OP_BACKUP_STEP, "backup_step", sm_op_backup_step, false, true},
+    {SM_OP_BACKUP_END, "backup_end", sm_op_backup_end, false, true},
 };
 _Static_assert(SM_ARRAY_LEN(ops) == SM_OP_COUNT_, "one line per operation");
 

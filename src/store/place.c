@@ -8,6 +8,7 @@
  */
 #include "store/store_internal.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/fsx.h"
 #include "base/log.h"
@@ -153,6 +154,33 @@ bool sm_place_has_wal(const char *path) {
     bool has = lstat(wal, &st) == 0 && st.st_size > 0;
     free(wal);
     return has;
+}
+
+sm_rc sm_place_sync(const char *path, sm_err *err) {
+    char *dir = sm_fsx_dirname(path);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    sm_rc rc = fd >= 0 && fsync(fd) == 0 ? SM_OK : sm_err_sys(err, errno, "%s: fsync", path);
+    if (fd >= 0)
+        close(fd);
+    if (rc == SM_OK)
+        rc = sync_dir(dir, err);
+    free(dir);
+    return rc;
+}
+
+char *sm_place_uri(const char *path, const char *query) {
+    sm_buf out;
+    size_t n;
+    sm_buf_init(&out, 64 << 10);
+    sm_buf_adds(&out, "file:");
+    for (; *path; path++) {
+        if (strchr("?#%", *path) != NULL)
+            sm_buf_addf(&out, "%%%02x", (unsigned char)*path);
+        else
+            sm_buf_addc(&out, *path);
+    }
+    sm_buf_addf(&out, "?%s", query);
+    return sm_buf_take(&out, &n);
 }
 
 const char *sm_place_size(int64_t bytes, char *out, size_t cap) {

@@ -164,6 +164,14 @@ typedef enum sm_store_op {
     SM_OP_PING,      /* {} -> {schema} ; reads one row */
     SM_OP_CONFIGURE, /* {outbox_bytes, min_free_bytes} -> null ; as sm_store_options, from now on */
     SM_OP_OUTBOX_ACCOUNTS, /* {} -> {account: events that wait for delivery} */
+    /* A copy of the database as it is at the last step. BEGIN {path?(none: beside the database, and
+     * ours)} -> {path, bytes, schema}; SM_BUSY while another is made, SM_FULL without room. STEP {}
+     * -> {done, left, pages}: about a MiB each time; done: the copy is closed and whole, not
+     * synced. END {} -> null: what lies beside the database is removed, and any copy that is not
+     * done. One that is not asked on for 30 s is given up. */
+    SM_OP_BACKUP_BEGIN,
+    SM_OP_BACKUP_STEP,
+    SM_OP_BACKUP_END,
     SM_OP_COUNT_
 } sm_store_op;
 
@@ -188,5 +196,13 @@ size_t sm_store_pending(const sm_store *s);
 bool sm_store_broken(const sm_store *s);
 /* Blocks for the answer; *result (may be NULL) is a new reference. Not from the loop's thread. */
 sm_rc sm_store_call_sync(sm_store *s, sm_store_op op, json_t *args, json_t **result, sm_err *err);
+
+typedef struct sm_backup_facts {
+    int64_t schema, events, waiting; /* rows of events, and of those that wait for delivery */
+} sm_backup_facts;
+
+/* Looks at a copy that nobody has open, as a whole (quick_check). SM_INVALID: damaged, another
+ * program's, or newer than this one. */
+sm_rc sm_store_backup_check(const char *path, sm_backup_facts *out, sm_err *err);
 /* Version of the database library, "3.40.1". Static. */
 const char *sm_store_engine(void);

@@ -35,6 +35,8 @@ typedef struct sm_counts {
     int64_t mutes; /* rows of mutes; -1: not known */
 } sm_counts;
 
+typedef struct sm_backup sm_backup; /* backup.c */
+
 typedef struct sm_core {
     sqlite3 *h;                 /* NULL after a failed reconnect */
     char *path;                 /* the database file; owned */
@@ -52,6 +54,7 @@ typedef struct sm_core {
     int failed_errno;           /* errno of the system call behind it */
     bool broken;                /* an fsync failed: nothing is written any more */
     char unwritten[SM_ERR_MAX]; /* why the last group could not be written; "" when it was */
+    sm_backup *backup;          /* the copy that is being made, or NULL */
     int64_t retry_ns;           /* monotonic time of the next reconnect when h is NULL */
     struct {
         const char *sql; /* identity is the address of the literal */
@@ -111,6 +114,10 @@ sm_rc sm_place_free(int dirfd, int64_t *out, sm_err *err);
 bool sm_place_has_wal(const char *path);
 /* "1024 MiB", "12 KiB", "3 bytes" into out. */
 const char *sm_place_size(int64_t bytes, char *out, size_t cap);
+/* fsync of a file and of its directory. */
+sm_rc sm_place_sync(const char *path, sm_err *err);
+/* "file:PATH?QUERY" with what SQLite reads as more than itself escaped. Caller frees. */
+char *sm_place_uri(const char *path, const char *query);
 
 /* ---- db.c: the connection. */
 sm_rc sm_core_open(sm_core *c, const sm_store_options *opt, sm_err *err);
@@ -123,6 +130,17 @@ sm_rc sm_core_reconnect(sm_core *c, sm_err *err);
 sm_rc sm_migrate_check(sm_core *c, sm_err *err);
 /* Steps not done yet, each in one transaction with its version. */
 sm_rc sm_migrate_run(sm_core *c, sm_err *err);
+
+int sm_migrate_newest(void);
+
+/* ---- backup.c */
+/* A whole, synced copy at path, replacing what is there; reserve: bytes that must stay free.
+ * SM_FULL without room. */
+sm_rc sm_backup_copy(sm_core *c, const char *path, int64_t reserve, sm_err *err);
+/* Ends the copy that is being made and removes it; before the connection closes. */
+void sm_backup_drop(sm_core *c);
+/* The same when nobody asked for its next step for a while. */
+void sm_backup_expire(sm_core *c);
 
 /* ---- group.c: a group of operations as one transaction. */
 typedef struct sm_request {
@@ -197,6 +215,10 @@ sm_rc sm_op_prune(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_health(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_ping(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_configure(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+
+sm_rc sm_op_backup_begin(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_backup_step(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_backup_end(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 
 /* ---- what one room of operations lends another. */
 /* SM_FULL with its sentence when an event of so many bytes finds no room (limits.outbox,
