@@ -87,19 +87,17 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
     return SM_OK;
 }
 
-/* What the system lets us have; a number that somebody asked for is lowered with a warning. */
-static sm_rc take_ceilings(sm_app *a, sm_err *err) {
+sm_rc sm_app_take_ceilings(sm_app *a, sm_err *err) {
     const sm_config *c = a->o.config;
-    sm_room room;
     json_t *said = NULL, *one;
     size_t i;
-    a->ceilings = (sm_ceilings){.workers = c->workers,
-                                .runs_per_worker = c->runs_per_worker,
-                                .max_running = c->max_running,
-                                .isolated = c->process_isolation};
-    sm_ceilings_measure("", &room);
-    if (sm_ceilings_fit(&room, &a->ceilings, &said, err) != SM_OK)
+    sm_ceilings fit = {.workers = c->workers,
+                       .runs_per_worker = c->runs_per_worker,
+                       .max_running = c->max_running,
+                       .isolated = c->process_isolation};
+    if (sm_ceilings_fit(&a->room, &fit, &said, err) != SM_OK)
         return err->code;
+    a->ceilings = fit;
     json_array_foreach(said, i, one) {
         const char *origin = sm_json_str(c->origins, sm_json_str(one, "key", ""), "default");
         bool asked = strcmp(origin, "default") != 0;
@@ -110,12 +108,31 @@ static sm_rc take_ceilings(sm_app *a, sm_err *err) {
     return SM_OK;
 }
 
+void sm_app_pool_options(const sm_app *a, sm_dispatcher_options *out) {
+    const sm_config *c = a->o.config;
+    bool load = a->o.mode == SM_APP_LOAD;
+    /* A Lua heap with the holes in it, answers that are being read, and those of http.all. */
+    uint64_t memory = (uint64_t)sm_json_int(c->limits, "memory", 0);
+    uint64_t body = (uint64_t)sm_json_int(c->limits, "http_body", 0);
+    uint64_t parallel = (uint64_t)sm_json_int(c->limits, "http_parallel", 0);
+    out->workers = load ? 1 : a->ceilings.workers;
+    out->runs_per_worker = load ? c->runs_per_worker : a->ceilings.runs_per_worker;
+    out->max_running = load ? c->max_running : a->ceilings.max_running;
+    out->max_processes = a->ceilings.processes;
+    out->process_isolation = c->process_isolation;
+    out->run_bytes = memory + memory / 4 + 2 * body;
+    out->burst_bytes = body * parallel;
+}
+
 sm_rc sm_app_build(sm_app *a, sm_err *err) {
     const sm_config *c = a->o.config;
     bool keeps = a->o.mode == SM_APP_DAEMON || a->o.mode == SM_APP_ONCE;
     const sm_secret *assoc = NULL;
-    if (a->o.mode != SM_APP_LOAD && take_ceilings(a, err) != SM_OK)
-        return err->code;
+    if (a->o.mode != SM_APP_LOAD) {
+        sm_ceilings_measure("", &a->room);
+        if (sm_app_take_ceilings(a, err) != SM_OK)
+            return err->code;
+    }
     if (keeps && open_store(a, err) != SM_OK)
         return err->code;
     bool generated = c->assoc == NULL;
@@ -128,26 +145,14 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
     sm_app_hush_configure(a);
     if (a->desks)
         sm_intake_nodes(a->intake, sm_desks_node, a->desks);
-    /* A Lua heap with the holes in it, answers that are being read, and those of http.all. */
-    uint64_t memory = (uint64_t)sm_json_int(c->limits, "memory", 0);
-    uint64_t body = (uint64_t)sm_json_int(c->limits, "http_body", 0);
-    uint64_t parallel = (uint64_t)sm_json_int(c->limits, "http_parallel", 0);
-    sm_dispatcher_options dispatcher = {
-        .loop = &a->loop,
-        .self = a->o.self,
-        .display = c->display,
-        .workers = a->o.mode == SM_APP_LOAD ? 1 : a->ceilings.workers,
-        .runs_per_worker =
-            a->o.mode == SM_APP_LOAD ? c->runs_per_worker : a->ceilings.runs_per_worker,
-        .max_running = a->o.mode == SM_APP_LOAD ? c->max_running : a->ceilings.max_running,
-        .max_processes = a->ceilings.processes,
-        .process_isolation = c->process_isolation,
-        .run_bytes = memory + memory / 4 + 2 * body,
-        .burst_bytes = body * parallel,
-        .report = sm_intake_report,
-        .ctx = a->intake,
-        .stuck = did_not_return,
-        .stuck_ctx = a};
+    sm_dispatcher_options dispatcher = {.loop = &a->loop,
+                                        .self = a->o.self,
+                                        .display = c->display,
+                                        .report = sm_intake_report,
+                                        .ctx = a->intake,
+                                        .stuck = did_not_return,
+                                        .stuck_ctx = a};
+    sm_app_pool_options(a, &dispatcher);
     if (sm_dispatcher_new(&dispatcher, &a->dispatcher, err) != SM_OK)
         return err->code;
     sm_intake_bind(a->intake, a->dispatcher);

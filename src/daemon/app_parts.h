@@ -24,6 +24,7 @@ struct sm_app {
     uv_loop_t loop;
     sm_statedir dir;
     sm_ceilings ceilings;
+    sm_room room; /* of the system, as it was at the start */
     sm_store *store;
     sm_http *http;
     sm_accounts *accounts;
@@ -105,6 +106,11 @@ void sm_app_hush_close(sm_app *a);
 /* app_build.c */
 /* Makes the parts, in order; what was made before an error is freed by the end. */
 sm_rc sm_app_build(sm_app *a, sm_err *err);
+/* What the system lets us have of what the configuration wants; a number that somebody asked for is
+ * lowered with a warning. SM_LIMIT: not even the least fits; nothing changes then. */
+sm_rc sm_app_take_ceilings(sm_app *a, sm_err *err);
+/* The numbers of the pool. */
+void sm_app_pool_options(const sm_app *a, sm_dispatcher_options *out);
 
 /* app_start.c */
 /* Begins, once everything that must be known is known. */

@@ -127,6 +127,19 @@ static void use_files(struct sm_app_reload *r, char **files /* taken */) {
     r->files = files;
 }
 
+static void size_pool(sm_app *a, const sm_config *old) {
+    const sm_config *now = a->o.config;
+    sm_dispatcher_options pool = {0};
+    sm_err err = SM_ERR_INIT;
+    bool same = now->workers == old->workers && now->runs_per_worker == old->runs_per_worker &&
+                now->max_running == old->max_running &&
+                now->process_isolation == old->process_isolation;
+    if (!same && sm_app_take_ceilings(a, &err) != SM_OK)
+        sm_log(SM_LOG_ERROR, "configuration: %s; the size of the pool stays", err.msg);
+    sm_app_pool_options(a, &pool);
+    sm_dispatcher_configure(a->dispatcher, &pool);
+}
+
 /* Puts the new configuration in place of the old one, which ends with its last user. */
 static void put_in_place(sm_app *a, sm_config *fresh, const char *list) {
     sm_config *old = a->o.config;
@@ -136,8 +149,7 @@ static void put_in_place(sm_app *a, sm_config *fresh, const char *list) {
     sm_desks_configure(a->desks, fresh->config_max_age);
     sm_desks_hurry(a->desks, NULL); /* what was held may go now */
     size_t changed = sm_catalog_configure(a->catalog, fresh);
-    sm_dispatcher_configure(a->dispatcher, fresh->workers, fresh->runs_per_worker,
-                            fresh->max_running, fresh->process_isolation);
+    size_pool(a, old);
     sm_store_call(a->store, SM_OP_CONFIGURE,
                   json_pack("{s:I, s:I}", "outbox_bytes", (json_int_t)fresh->outbox_bytes,
                             "min_free_bytes", (json_int_t)fresh->min_free_bytes),

@@ -192,6 +192,6 @@ sm_rc sm_arrival_frame(void *worker, const sm_frame *f, sm_err *err) {
     if (strcmp(t, "pem") == 0)
         return sm_lend_asked(w, f->head, err);
     if (strcmp(t, "stale") == 0)
-        return sm_pool_outdated(w), SM_OK;
+        return sm_pool_outdated(w, "resolver or certificate files have changed"), SM_OK;
     return sm_err_set(err, SM_PROTO, "an unknown frame `%.40s`", t);
 }

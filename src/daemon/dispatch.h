@@ -122,7 +122,7 @@ struct sm_worker {
     bool hello, reaped;
     bool muted;    /* broke the protocol: nothing more is read from it */
     bool poisoned; /* did not answer: it is killed, whatever it says later */
-    bool outdated; /* said `stale`: it ends when it is empty */
+    bool outdated; /* said `stale`, or was made for smaller runs: it ends when it is empty */
     bool spent;    /* lane: it has had a run */
     bool own;      /* lane: its run wanted it for itself, so it ends with it */
     char *key;     /* grants it is bound to while it has runs, else NULL */
@@ -211,7 +211,7 @@ void sm_pool_failed(sm_dispatcher *d, const char *how);
 void sm_pool_retire(sm_worker *w);
 /* It cannot read the machine's current files any more (`stale`): it gets no new work, and ends when
  * what it has is done. */
-void sm_pool_outdated(sm_worker *w);
+void sm_pool_outdated(sm_worker *w, const char *why /* for the log; NULL: not told */);
 /* Workers of a kind that are not on their way out. */
 int sm_pool_count(const sm_dispatcher *d, sm_worker_kind kind, int *starting);
 bool sm_pool_start(sm_dispatcher *d, sm_err *err);

@@ -111,18 +111,31 @@ bool sm_dispatcher_answer(sm_dispatcher *d, const char *run_id, int64_t seq, con
     return true;
 }
 
-void sm_dispatcher_configure(sm_dispatcher *d, int workers, int runs_per_worker, int max_running,
-                             bool process_isolation) {
+/* A worker's limits of the system are set when it is made. */
+static bool outgrown(const sm_dispatcher_options *was, const sm_dispatcher_options *now) {
+    return now->runs_per_worker > was->runs_per_worker || now->max_running > was->max_running ||
+           now->run_bytes > was->run_bytes || now->burst_bytes > was->burst_bytes;
+}
+
+void sm_dispatcher_configure(sm_dispatcher *d, const sm_dispatcher_options *opt) {
     int starting;
-    set_size(d, workers, runs_per_worker, max_running);
-    d->opt.process_isolation = process_isolation;
+    sm_dispatcher_options was = d->opt;
+    set_size(d, opt->workers, opt->runs_per_worker, opt->max_running);
+    d->opt.max_processes = opt->max_processes;
+    d->opt.process_isolation = opt->process_isolation;
+    d->opt.run_bytes = opt->run_bytes;
+    d->opt.burst_bytes = opt->burst_bytes;
     if (d->stopping)
         return;
-    sm_pool_fill(d);
-    for (sm_worker *w = d->workers; w; w = w->next)
-        if (w->state == SM_WORKER_READY && w->kind == SM_WORKER_SHARED && w->jobs.n == 0 &&
-            sm_pool_count(d, SM_WORKER_SHARED, &starting) > d->opt.workers)
+    bool all = outgrown(&was, &d->opt);
+    for (sm_worker *w = d->workers; w; w = w->next) {
+        if (all && w->kind != SM_WORKER_ALONE)
+            sm_pool_outdated(w, NULL);
+        else if (w->state == SM_WORKER_READY && w->kind == SM_WORKER_SHARED && w->jobs.n == 0 &&
+                 sm_pool_count(d, SM_WORKER_SHARED, &starting) > d->opt.workers)
             sm_pool_retire(w);
+    }
+    sm_pool_fill(d);
     sm_placing_all(d);
 }
 

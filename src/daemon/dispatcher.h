@@ -111,10 +111,9 @@ void sm_dispatcher_load(sm_dispatcher *d, sm_source *source, const json_t *limit
 /* ids (array, borrowed) on success, or a sentence for the script. False when the run is gone. */
 bool sm_dispatcher_answer(sm_dispatcher *d, const char *run_id, int64_t seq, const json_t *ids,
                           const char *error);
-/* From now on; runs under way stay where they are. Fewer workers: those that are idle are asked to
- * end, others when they become so. */
-void sm_dispatcher_configure(sm_dispatcher *d, int workers, int runs_per_worker, int max_running,
-                             bool process_isolation);
+/* The numbers, the isolation and the memory of opt hold from now on; runs under way stay where they
+ * are. Workers that are too many, or that were made for smaller runs, end when they are idle. */
+void sm_dispatcher_configure(sm_dispatcher *d, const sm_dispatcher_options *opt);
 void sm_dispatcher_cancel(sm_dispatcher *d, const char *run_id);
 /* No new runs; running ones get grace_ms, then are cancelled and their workers killed (at once when
  * it is negative; an earlier call may be made more urgent); `done` of

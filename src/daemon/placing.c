@@ -219,6 +219,10 @@ static void trim(sm_worker *w) {
 }
 
 void sm_placing_ready(sm_worker *w) {
+    if (w->outdated) {
+        sm_pool_outdated(w, NULL);
+        return;
+    }
     if (w->kind == SM_WORKER_ALONE && w->d->waiting_alone.n == 0)
         sm_pool_retire(w); /* what it was made for is gone */
     sm_placing_all(w->d);

@@ -268,11 +268,15 @@ void sm_pool_retire(sm_worker *w) {
     sm_pool_kill_in(w, SM_RETIRE_MS, SM_KILL_STOP, "it did not stop");
 }
 
-void sm_pool_outdated(sm_worker *w) {
-    if (w->state != SM_WORKER_READY || w->d->stopping)
+void sm_pool_outdated(sm_worker *w, const char *why) {
+    if (w->state > SM_WORKER_READY || w->d->stopping)
         return;
-    sm_log(SM_LOG_INFO, "worker %d is replaced: resolver or certificate files have changed",
-           (int)w->pid);
+    if (w->state == SM_WORKER_STARTING) { /* it goes when it has said hello */
+        w->outdated = true;
+        return;
+    }
+    if (why)
+        sm_log(SM_LOG_INFO, "worker %d is replaced: %s", (int)w->pid, why);
     if (w->jobs.n == 0) {
         sm_pool_retire(w);
     } else {

@@ -161,8 +161,12 @@ def test_limits():
                         "(limits.memory, selfmon.conf.lua:1); it gets 8 MiB"], r.d.err
         run = wait_for(lambda: next((x for x in r.p.runs() if x["outcome"] == "limit"), None), "a limit", 30)
         assert "memory" in run["error"], run
+        small = set(workers_of(r.d.pid))
         r.change('limits = { memory = "64MiB" }')
         r.logged("fed")
+        # What the system allows a worker is decided when it is made.
+        wait_for(lambda: not small & set(workers_of(r.d.pid)), "other workers", 30)
+        assert len(workers_of(r.d.pid)) <= len(small) + 1
         assert r.d.stop() == 0
 
 
