@@ -7,7 +7,7 @@ import time
 
 from harness import clean_env, project, run_all, simple, wait_for
 
-LONG = 60  # a ceiling; what is awaited comes within half a second on an idle machine
+LONG = 25  # a ceiling; what is awaited comes within half a second, and no walk comes before 30 s
 
 
 def text(title, body="  return"):

@@ -12,7 +12,7 @@ import time
 from harness import BINARY, Daemon, Skip, clean_env, project, run_all, simple, wait_for
 
 LONG = 60
-SECOND = 'monitor{ title = "second" }\nfunction second() end\n'
+SOON = 20  # before a walk that comes every 30 s
 
 
 def text(title, body="  return", schedule="0 0 1 1 *"):
@@ -31,8 +31,8 @@ def errors(p):
     return {i["file"]: i for i in listed(p) if i.get("outcome") == "load_error"}
 
 
-def shows(p, want):
-    wait_for(lambda: titles(p) == want, f"{want}", LONG)
+def shows(p, want, seconds=LONG):
+    wait_for(lambda: titles(p) == want, f"{want}", seconds)
 
 
 def started(p, **kw):
@@ -252,7 +252,7 @@ def test_without_inotify():
             d.wait_line("loaded", seconds=LONG)
             for folder in ("a", "b", "c"):
                 p.script(f"{folder}/s.lua", text("two"))
-            shows(p, {"a/s.run": "two", "b/s.run": "two", "c/s.run": "two"})
+            shows(p, {"a/s.run": "two", "b/s.run": "two", "c/s.run": "two"}, SOON)
             (p.dir / "inspections" / "b" / "s.lua").unlink()
             (p.dir / "inspections" / "c" / "s.lua").write_text("function run(")  # in place, and wrong
             shows(p, {"a/s.run": "two", "c/s.run": "two"})
