@@ -29,6 +29,11 @@ def clean_env(**more):
     return env
 
 
+def sanitized():
+    """Whether the program is built with the address sanitizer, which keeps what was freed for a while."""
+    return b"__asan_init" in pathlib.Path(BINARY).read_bytes()
+
+
 def wait_for(condition, what, seconds=15):
     """Polls until condition() is true and returns its value."""
     end = time.monotonic() + seconds

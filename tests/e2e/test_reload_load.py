@@ -5,7 +5,7 @@ import os
 import pathlib
 import time
 
-from harness import BINARY, project, run_all, simple, wait_for, workers_of
+from harness import project, run_all, sanitized, simple, wait_for, workers_of
 
 RELOADS = 1000 if os.environ.get("SELFMON_TEST_LONG") == "1" else 150
 WARM = 150
@@ -44,7 +44,6 @@ class Tail:
 
 def test_many_reloads_under_load():
     """reload after reload while inspections run every second: memory and descriptors flat, no slot lost"""
-    sanitized = b"__asan_init" in pathlib.Path(BINARY).read_bytes()
     with project() as p:
         for n in range(10):
             p.script(f"steady/s{n}.lua", simple('  print "ok"', "steady", "@every 1s"))
@@ -75,7 +74,7 @@ def test_many_reloads_under_load():
         print(f"# {turn - first_turn} reloads in {took:.1f} s: daemon {first[0]} -> {last[0]} KiB, workers {first[1]} -> "
               f"{last[1]} KiB, descriptors {first[2]} -> {last[2]}", flush=True)
         assert last[2] <= first[2] + 4 and last[3] == first[3], (first, last)
-        if not sanitized:
+        if not sanitized():
             # Kept texts alone would be 8 KiB for each reload; the store's cache takes its 2 MiB in time.
             assert last[0] <= first[0] * 1.05 + 2048, (first, last)
             assert last[1] <= first[1] * 1.05 + 2048 * last[3], (first, last)
