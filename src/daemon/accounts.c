@@ -91,16 +91,17 @@ static bool no_proxy_for(const char *list, const char *url) {
     return false;
 }
 
-static char *proxy_of(const json_t *conf, const sm_node *node) {
-    const char *own = sm_json_str(conf, "proxy", NULL);
-    if (own)
-        return sm_strdup(own);
+char *sm_accounts_proxy(const char *url) {
     const char *env = getenv("HTTPS_PROXY") ? getenv("HTTPS_PROXY") : getenv("https_proxy");
     const char *not_for = getenv("NO_PROXY") ? getenv("NO_PROXY") : getenv("no_proxy");
-    if (!env || !*env || strncmp(node->openapi, "https://", 8) != 0 ||
-        no_proxy_for(not_for, node->openapi))
+    if (!env || !*env || strncmp(url, "https://", 8) != 0 || no_proxy_for(not_for, url))
         return NULL;
     return sm_strdup(env);
+}
+
+static char *proxy_of(const json_t *conf, const sm_node *node) {
+    const char *own = sm_json_str(conf, "proxy", NULL);
+    return own ? sm_strdup(own) : sm_accounts_proxy(node->openapi);
 }
 
 sm_rc sm_accounts_node(const json_t *node, bool insecure, sm_node *out, sm_err *err) {

@@ -13,6 +13,8 @@ sm_rc sm_accounts_open(uv_loop_t *loop, sm_http *http, sm_store *store, const sm
 /* node: a name, {openapi, openway}, or NULL for the default one; out->name NULL: the embedded
  * platform. SM_INVALID: it does not fit. */
 sm_rc sm_accounts_node(const json_t *node, bool insecure, sm_node *out, sm_err *err);
+/* The proxy of the environment (HTTPS_PROXY, NO_PROXY) for an address; NULL: none. malloc'd. */
+char *sm_accounts_proxy(const char *url);
 /* Makes the account of an inspection that has its key in the script (its `account` is
  * `script-…`), if there is none yet, or gives it the script's key; nothing for others. */
 sm_rc sm_accounts_learn(sm_accounts *a, const sm_inspection *inspection, sm_err *err);

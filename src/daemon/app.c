@@ -57,6 +57,7 @@ static void close_all(sm_app *a) {
     sm_notify_close(a->o.notify);
     sm_app_hush_close(a);
     sm_failures_close(a->failures);
+    sm_heartbeat_close(a->heartbeat);
     sm_app_close_handle((uv_handle_t *)&a->wake);
     sm_app_close_handle((uv_handle_t *)&a->settle);
 }
@@ -91,6 +92,7 @@ void sm_app_stop(sm_app *a) {
     if (a->o.notify)
         sm_notify_stopping(a->o.notify);
     sm_app_upkeep_stop(a);
+    sm_heartbeat_stop(a->heartbeat);
     sm_app_reload_stop(a);
     uv_timer_stop(&a->settle);
     if (a->scheduler)
@@ -160,6 +162,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_desks_free(a->desks);
     sm_accounts_free(a->accounts);
     sm_http_free(a->http);
+    sm_heartbeat_free(a->heartbeat);
     sm_control_free(a->control);
     sm_storewatch_free(a->storewatch);
     sm_vitals_free(a->vitals);

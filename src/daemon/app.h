@@ -67,7 +67,8 @@ const char *sm_app_unready(const sm_app *app, char *out, size_t cap);
  *  scan, walk (seconds), folders, polling}, conduct: {quarantined, penalised, held, repeated},
  * configuration: sm_app_configuration, accounts: sm_accounts_status, view_age: seconds|null (the
  * oldest that the platform said of an inspection), deliveries: sm_desks_verdicts, trouble:
- * [sentences], store: sm_storewatch_snapshot|null, log_dropped: lines} */
+ * [sentences], store: sm_storewatch_snapshot|null, log_dropped: lines, heartbeat:
+ * sm_heartbeat_status} */
 json_t *sm_app_snapshot(const sm_app *app);
 
 /* ---- app_reload.c ---- */

@@ -69,6 +69,7 @@ static sm_rc open_store(sm_app *a, sm_err *err) {
         return err->code;
     if (sm_http_new(&a->loop, &a->http, err) != SM_OK)
         return err->code;
+    sm_app_beat_open(a);
     if (sm_accounts_open(&a->loop, a->http, a->store, c, &a->accounts, err) != SM_OK)
         return err->code;
     a->desks = sm_desks_new(&a->loop, a->store, a->accounts, c->config_max_age);

@@ -11,6 +11,7 @@
 #include "daemon/desks.h"
 #include "daemon/dispatcher.h"
 #include "daemon/failures.h"
+#include "daemon/heartbeat.h"
 #include "daemon/intake.h"
 #include "daemon/storewatch.h"
 #include "daemon/runner.h"
@@ -34,7 +35,9 @@ struct sm_app {
     sm_intake *intake;
     sm_windows *windows; /* maintenance */
     sm_conduct *conduct;
-    sm_failures *failures; /* a daemon */
+    sm_failures *failures;   /* a daemon */
+    sm_heartbeat *heartbeat; /* a daemon */
+    int64_t trouble_ns;      /* monotonic: since when deliveries have a trouble; 0: none */
     sm_runner *runner;
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */
@@ -65,6 +68,10 @@ void sm_app_stop(sm_app *a);
  * third time, it does not even close what is open. */
 void sm_app_stop_now(sm_app *a);
 void sm_app_close_handle(uv_handle_t *handle); /* unless it closes already */
+
+/* app_beat.c */
+void sm_app_beat_open(sm_app *a);
+void sm_app_beat_configure(sm_app *a); /* begins, ends or changes as the configuration says */
 
 /* app_reload.c */
 void sm_app_reload_open(sm_app *a);

@@ -157,6 +157,9 @@ static void put_in_place(sm_app *a, sm_config *fresh, const char *list) {
     sm_app_upkeep_configure(a, old);
     sm_app_hush_configure(a);
     sm_failures_enable(a->failures, fresh->report_failures);
+    if (!sm_config_same_secret(fresh, old, "heartbeat") || fresh->heartbeat_s < old->heartbeat_s ||
+        fresh->heartbeat_s > old->heartbeat_s)
+        sm_app_beat_configure(a);
     if (a->o.listener.configured)
         a->o.listener.configured(a->o.listener.ctx, fresh);
     if (changed == 0)

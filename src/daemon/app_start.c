@@ -125,6 +125,7 @@ void sm_app_maybe_start(sm_app *a) {
     } else if (a->o.mode == SM_APP_DAEMON) {
         sm_desks_poke(a->desks);
         sm_app_upkeep_start(a);
+        sm_app_beat_configure(a);
         tell_ready(a);
         sm_app_hush_start(a);
         sm_app_reload_started(a);

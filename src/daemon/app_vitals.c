@@ -104,19 +104,34 @@ static json_t *accounts_json(const sm_app *a) {
     return out;
 }
 
+/* What a person should know of: deliveries, and the heartbeat. */
+static json_t *troubles(const sm_app *a) {
+    json_t *out = a->desks ? sm_desks_troubles(a->desks) : json_array();
+    json_t *beat = sm_heartbeat_status(a->heartbeat);
+    const char *withheld = sm_json_str(beat, "withheld", NULL);
+    const char *failure = sm_json_str(beat, "failure", NULL);
+    char text[SM_ERR_MAX + 64];
+    if (withheld || failure) {
+        snprintf(text, sizeof text, "heartbeat %s: %s", withheld ? "is withheld" : "is not reached",
+                 withheld ? withheld : failure);
+        json_array_append_new(out, sm_json_text(text, strlen(text)));
+    }
+    json_decref(beat);
+    return out;
+}
+
 json_t *sm_app_snapshot(const sm_app *a) {
     char why[SM_ERR_MAX];
     if (!a->catalog)
         return NULL;
     return json_pack(
-        "{s:s, s:i, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}",
+        "{s:s, s:i, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}",
         "version", SM_VERSION, "pid", (int)getpid(), "alive", sm_app_alive(a), "unready",
         sm_app_unready(a, why, sizeof why), "vitals", sm_vitals_snapshot(a->vitals), "process",
         sm_selfproc(), "pool", sm_dispatcher_status(a->dispatcher), "catalog", catalog_json(a),
         "conduct", conduct_json(a), "configuration", sm_app_configuration(a), "accounts",
         accounts_json(a), "view_age", oldest_view(a), "deliveries",
-        a->desks ? sm_desks_verdicts(a->desks) : json_object(), "trouble",
-        a->desks ? sm_desks_troubles(a->desks) : json_array(), "store",
+        a->desks ? sm_desks_verdicts(a->desks) : json_object(), "trouble", troubles(a), "store",
         a->storewatch ? sm_storewatch_snapshot(a->storewatch) : json_null(), "log_dropped",
-        (json_int_t)sm_log_dropped());
+        (json_int_t)sm_log_dropped(), "heartbeat", sm_heartbeat_status(a->heartbeat));
 }

@@ -85,6 +85,8 @@ static sm_rc load(sm_conf *c, const char *self, bool need_root, sm_config **out,
     if (rc == SM_OK)
         rc = sm_conf_keys(c, why);
     if (rc == SM_OK)
+        rc = sm_conf_heartbeat(c, why);
+    if (rc == SM_OK)
         rc = sm_conf_tables(c, why);
     if (rc == SM_OK)
         rc = sm_conf_accounts(c, why);

@@ -46,6 +46,7 @@ typedef struct sm_config {
     int64_t outbox_bytes, min_free_bytes;
     double keep_runs_s, keep_events_s;
     bool report_failures;
+    double heartbeat_s;  /* between two beats; the address is the secret "heartbeat" */
     char *health_listen; /* as base/addr takes it, or NULL */
     char *log_level, *log_format;
     json_t *maintenance; /* array, [] when absent */

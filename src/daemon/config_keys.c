@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef enum kind { TEXT, BOOLEAN, COUNT, SECONDS, BYTES, WORD, URL, ADDRESS } kind;
+typedef enum kind { TEXT, BOOLEAN, COUNT, SECONDS, BYTES, WORD, ADDRESS } kind;
 
 typedef struct key {
     const char *name; /* dotted: the part before the dot is a table */
@@ -56,7 +56,6 @@ static const key keys[] = {
     {"retention.events", SECONDS, 3600, YEARS, "90d", NULL, "a duration from 1h to 3650d"},
     {"retention.size", BYTES, MIB, 1024 * TIB, "2GiB", NULL, "a size from 1MiB to 1024TiB"},
     {"report_failures", BOOLEAN, 0, 0, "true", NULL, "true or false"},
-    {"heartbeat", URL, 0, 0, NULL, NULL, "an http:// or https:// address"},
     {"listen", ADDRESS, 0, 0, "127.0.0.1:8787", NULL, "an address such as 127.0.0.1:8787"},
     {"health_listen", ADDRESS, 0, 0, NULL, NULL,
      "an address such as 127.0.0.1:9090, [::1]:9090 or 0.0.0.0:9090"},
@@ -68,7 +67,7 @@ static const key keys[] = {
 /* Keys that are tables or secrets, read by the other rooms. */
 static const char *const others[] = {"accounts", "secret", "secret_file", "keys",
                                      "secrets",  "params", "schedule",    "instances",
-                                     "grant",    "net",    "maintenance"};
+                                     "grant",    "net",    "maintenance", "heartbeat"};
 
 /* ------------------------------------------------------------------ sentences and lookups */
 
@@ -263,9 +262,6 @@ static json_t *value_of(const key *k, const json_t *v) {
         return size_of(v, &x) && x >= k->min && x <= k->max ? number(floor(x)) : NULL;
     case WORD:
         return among(s, k->words) ? json_string(s) : NULL;
-    case URL:
-        return s && (sm_str_starts(s, "http://") || sm_str_starts(s, "https://")) ? json_string(s)
-                                                                                  : NULL;
     case ADDRESS:
         return is_address(s) ? json_string(s) : NULL;
     }

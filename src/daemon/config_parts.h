@@ -63,6 +63,9 @@ bool sm_conf_seconds(const json_t *v, double *out);
 /* config_tables: params, schedule, instances, grant, keys, secrets, net, maintenance. */
 sm_rc sm_conf_tables(sm_conf *c, sm_err *err);
 
+/* config_heartbeat: the key `heartbeat`, with its address as a held secret. */
+sm_rc sm_conf_heartbeat(sm_conf *c, sm_err *err);
+
 /* config_account: accounts, their node and keys; environment and --node for accounts.default. */
 sm_rc sm_conf_accounts(sm_conf *c, sm_err *err);
 

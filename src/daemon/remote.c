@@ -217,6 +217,9 @@ json_t *sm_remote_status(const sm_remote *r) {
         (json_int_t)waiting, "seconds_to_fill", sm_remote_budget_seconds(&budget, waiting, now_ns),
         "calls", (json_int_t)r->calls_made, "token_known", r->token != NULL, "last_error",
         r->last_error[0] ? sm_json_text(r->last_error, strlen(r->last_error)) : json_null());
+    if (r->last_error[0])
+        json_object_set_new(out, "failing_for",
+                            json_real((double)(r->error_ns - r->error_since_ns) / 1e9));
     free(budget.times);
     return out;
 }

@@ -48,7 +48,8 @@ const sm_target *sm_remote_target(const sm_remote *r);
  */
 void sm_remote_set_patience(sm_remote *r, double seconds);
 /* {node, openapi, openway, report_via, budget:{key, workspace (calls left this minute), per_minute,
- * waiting (calls), seconds_to_fill}, calls (since the start), token_known, last_error|null} for
+ * waiting (calls), seconds_to_fill}, calls (since the start), token_known, last_error|null,
+ * failing_for? (seconds between the first and the last call that failed, none went well since)} for
  * status. New reference. */
 json_t *sm_remote_status(const sm_remote *r);
 /* Answers what waits; then free once the loop has turned, http is closed and the store, too (or

@@ -182,12 +182,19 @@ void sm_remote_request_init(const sm_remote *r, sm_http_request *out) {
                              .max_body = ANSWER_MAX};
 }
 
+void sm_remote_note_error(sm_remote *r, const char *sentence) {
+    r->error_ns = sm_mono_ns();
+    if (!r->last_error[0])
+        r->error_since_ns = r->error_ns;
+    snprintf(r->last_error, sizeof r->last_error, "%s", sentence);
+}
+
 static void remember_error(sm_remote *r, const sm_openapi_answer *a) {
     sm_err err = SM_ERR_INIT;
     if (sm_remote_rc(r, a, &err) == SM_OK)
         r->last_error[0] = '\0';
     else
-        memcpy(r->last_error, err.msg, sizeof r->last_error);
+        sm_remote_note_error(r, err.msg);
 }
 
 /* True when the call goes round again instead of being answered. */

@@ -87,6 +87,7 @@ void sm_remote_call_queue(sm_remote_call *c);
 void sm_remote_serve(sm_remote *r);
 /* Answers everything that waits: closing. */
 void sm_remote_calls_end(sm_remote *r);
+void sm_remote_note_error(sm_remote *r, const char *sentence); /* of a call that failed */
 size_t sm_remote_waiting(const sm_remote *r);
 /* Fills sm_http_request's fields that every request of the account has. */
 void sm_remote_request_init(const sm_remote *r, sm_http_request *out);
@@ -184,5 +185,6 @@ struct sm_remote {
     sm_remote_waiter *waiters;
     sm_remote_late *late, **late_end;
 
-    char last_error[SM_ERR_MAX]; /* "" when the last call went well */
+    int64_t error_since_ns, error_ns; /* first and last failure without a success between */
+    char last_error[SM_ERR_MAX];      /* "" when the last call went well */
 };

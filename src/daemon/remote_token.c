@@ -68,7 +68,9 @@ static void asked(void *ctx, sm_openapi_answer *a) {
     r->token_none = a->kind == SM_OPENAPI_OK && !known; /* an outage is no missing role */
     if (r->token_none) {
         no_token(a);
-        snprintf(r->last_error, sizeof r->last_error, "node %s: %s", r->node, sm_remote_no_token);
+        char text[SM_ERR_MAX];
+        snprintf(text, sizeof text, "node %s: %s", r->node, sm_remote_no_token);
+        sm_remote_note_error(r, text);
     }
     tell_waiters(r, known, a);
 }

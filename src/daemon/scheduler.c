@@ -339,6 +339,12 @@ bool sm_scheduler_next(const sm_scheduler *s, const char *id, int64_t *slot) {
     return true;
 }
 
+int64_t sm_scheduler_behind_ns(const sm_scheduler *s) {
+    const sm_plan *p = (const sm_plan *)sm_heap_top(&s->heap);
+    int64_t behind = p ? wall_ns(s) - p->due.at_ns : 0;
+    return behind > 0 ? behind : 0;
+}
+
 const char *sm_scheduler_earliest(const sm_scheduler *s, int64_t *slot) {
     const sm_plan *p = (const sm_plan *)sm_heap_top(&s->heap);
     if (p)

@@ -36,5 +36,7 @@ void sm_scheduler_first(sm_scheduler *s, const char *id);
 bool sm_scheduler_next(const sm_scheduler *s, const char *id, int64_t *slot);
 /* The earliest due inspection: its id (borrowed) and slot; NULL when nothing is scheduled. */
 const char *sm_scheduler_earliest(const sm_scheduler *s, int64_t *slot);
+/* For how long the earliest due run has been waiting to be started; 0 when none is. */
+int64_t sm_scheduler_behind_ns(const sm_scheduler *s);
 void sm_scheduler_stop(sm_scheduler *s); /* nothing starts any more; closes handles */
 void sm_scheduler_free(sm_scheduler *s);

@@ -16,7 +16,8 @@ typedef struct sm_http sm_http;
 typedef struct sm_http_request {
     const char *method;           /* GET or POST */
     const char *url;              /* without credentials */
-    const sm_secret *path_secret; /* appended to the URL as it stands (percent-encoded), or NULL */
+    const sm_secret *path_secret; /* appended to the URL, percent-encoded, or NULL */
+    bool path_encoded;            /* it is already */
     const sm_secret *query_token; /* appended as ?token= / &token=, or NULL */
     const char *const *headers;   /* "Name: value", ends with NULL; may be NULL */
     const char *secret_header;    /* name of a header whose value is `secret`, or NULL */

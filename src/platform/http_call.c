@@ -215,8 +215,13 @@ static void set_url(sm_http_call *c, const sm_http_request *r) {
     read_origin(c, r->url);
     sm_buf_init(&url, URL_MAX);
     sm_buf_adds(&url, r->url);
-    if (r->path_secret)
+    if (r->path_secret && r->path_encoded) {
+        size_t n;
+        const char *bytes = sm_secret_bytes(r->path_secret, &n);
+        sm_buf_add(&url, bytes, n);
+    } else if (r->path_secret) {
         add_encoded(&url, r->path_secret);
+    }
     if (r->query_token) {
         sm_buf_adds(&url, strchr(r->url, '?') ? "&token=" : "?token=");
         add_encoded(&url, r->query_token);
