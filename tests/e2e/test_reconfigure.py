@@ -2,13 +2,15 @@
 import contextlib
 import json
 import os
+import pathlib
 import signal
 import sqlite3
 import time
 
-from harness import project, report, wait_for, workers_of, run_all, simple
+from harness import BINARY, project, report, wait_for, workers_of, run_all, simple
 from remote import RATE, SECRET, Platform
 
+SANITIZED = any(mark in pathlib.Path(BINARY).read_bytes() for mark in (b"__asan_init", b"__tsan_init"))
 EVERY = 'monitor{ title = "%s", schedule = "@every 1s", params = { n = 0 }%s }\nfunction run(params, ctx)\n%s\nend\n'
 
 
@@ -325,6 +327,40 @@ def test_bad_stays():
         assert r.d.stop() == 0
 
 
+def test_watched():
+    """the file and those it reads are watched: no signal is needed; of two quick changes the last one counts"""
+    with project() as p:
+        p.write("n.txt", "a\n")
+        conf(p, 'return { params = { ["a.run"] = { n = ({ a = 1, b = 2, c = 3 })[file "n.txt"] } } }')
+        p.script("a.lua", every())
+        r = Running(p)
+        r.logged("n=1")
+        p.write("n.txt", "b\n")
+        r.said("configuration: read again: params")
+        r.logged("n=2")
+        (p.dir / "n.txt").unlink()
+        r.said("error: configuration: selfmon.conf.lua:1:", "n.txt")
+        p.write("n.txt", "c\n")
+        r.said("configuration: read again: params")
+        p.write("key", "a-secret-that-is-open").chmod(0o644)
+        conf(p, 'return { secrets = { k = { file = "key" } }, params = { ["a.run"] = { n = 4 } } }')
+        r.said("error: configuration:", "can be read by others")
+        (p.dir / "key").chmod(0o600)
+        r.said("configuration: read again: params")
+        for number in range(10, 30, 2):
+            conf(p, f'params = {{ ["a.run"] = {{ n = {number} }} }}')
+            time.sleep(0.003 * (number % 7))
+            conf(p, f'params = {{ ["a.run"] = {{ n = {number + 1} }} }}')
+        r.logged("n=29")
+        failures = r.status()["configuration"]["failures"]
+        (p.dir / "selfmon.conf.lua").write_text("return {")
+        r.said("error: configuration: selfmon.conf.lua:1:")
+        (p.dir / "selfmon.conf.lua").write_text('return { params = { ["a.run"] = { n = 30 } } }')
+        r.said("configuration: read again: params")
+        assert r.status()["configuration"]["failures"] > failures
+        assert r.d.stop() == 0
+
+
 def test_adversarial_files():
     """the file goes and comes back, is a FIFO, a directory, a gigabyte, a link: nothing hangs, nothing is lost"""
     with running('params = { ["a.run"] = { n = 1 } }') as r:
@@ -606,7 +642,8 @@ def test_many_reloads():
         assert shown["reloads"] >= 101 and shown["failures"] >= 100, shown
         wait_for(lambda: fds() <= before[0] + 2, f"{before[0]} descriptors, not {fds()}", 30)
         wait_for(lambda: children(r.d.pid) <= before[1], "no process too many", 30)
-        assert resident(r.d.pid) < before[2] + 8192, (before, resident(r.d.pid))
+        grown = resident(r.d.pid) - before[2]  # what a sanitizer keeps back of freed memory does not count
+        assert SANITIZED or grown < 8192, (before, grown)
         assert r.d.stop() == 0
         runs = r.p.runs("--id", "s2.run")
         slots = [x["slot"] for x in runs if x["slot"] is not None]
