@@ -26,7 +26,8 @@ enum {
     WHY = 16384,
     BACKUP = 32768,
     RESTORE = 65536,
-    ALL = 131071,
+    OUTBOX = 131072,
+    ALL = 262143,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -60,14 +61,16 @@ static const struct option {
     {"--wait", NULL, SECONDS, offsetof(sm_args, wait_s), RUN},
     {"--drain", NULL, SECONDS, offsetof(sm_args, drain_s), RUN},
     {"--since", NULL, TEXT, offsetof(sm_args, since), EVENTS | RUNS},
-    {"--id", NULL, TEXT, offsetof(sm_args, id), EVENTS | RUNS},
-    {"--status", NULL, TEXT, offsetof(sm_args, status), EVENTS | RUNS},
+    {"--id", NULL, TEXT, offsetof(sm_args, id), EVENTS | RUNS | OUTBOX},
+    {"--status", NULL, TEXT, offsetof(sm_args, status), EVENTS | RUNS | OUTBOX},
     {"--log", NULL, FLAG, offsetof(sm_args, log), RUNS},
     {"--gaps", NULL, FLAG, offsetof(sm_args, gaps), RUNS},
-    {"--number", "-n", COUNT, offsetof(sm_args, n), NEXT | EVENTS | RUNS},
+    {"--number", "-n", COUNT, offsetof(sm_args, n), NEXT | EVENTS | RUNS | OUTBOX},
     {"--tz", NULL, TEXT, offsetof(sm_args, tz), NEXT},
     {"--from", NULL, TEXT, offsetof(sm_args, from), NEXT},
     {"--reason", NULL, TEXT, offsetof(sm_args, reason), MUTE},
+    {"--yes", NULL, FLAG, offsetof(sm_args, yes), OUTBOX},
+    {"--pending", NULL, FLAG, offsetof(sm_args, pending), OUTBOX},
     {"--brand", NULL, TEXT, offsetof(sm_args, brand), NODES},
     {"--force", NULL, FLAG, offsetof(sm_args, force), BACKUP},
     {"--send-event", NULL, FLAG, offsetof(sm_args, send_event), DOCTOR},
@@ -77,11 +80,11 @@ static int command_bit(const char *command) {
     static const struct {
         const char *name;
         int bit;
-    } bits[] = {{"run", RUN},        {"list", LIST},     {"key", KEY},     {"next", NEXT},
-                {"events", EVENTS},  {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
-                {"status", STATUS},  {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT},
-                {"mute", MUTE},      {"unmute", UNMUTE}, {"why", WHY},     {"backup", BACKUP},
-                {"restore", RESTORE}};
+    } bits[] = {{"run", RUN},         {"list", LIST},     {"key", KEY},     {"next", NEXT},
+                {"events", EVENTS},   {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
+                {"status", STATUS},   {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT},
+                {"mute", MUTE},       {"unmute", UNMUTE}, {"why", WHY},     {"backup", BACKUP},
+                {"restore", RESTORE}, {"outbox", OUTBOX}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;

@@ -24,6 +24,7 @@ typedef struct sm_args {
     bool help, version, once, dry, json, quiet, verbose, no_color, log, gaps;
     bool show_config, send_event; /* doctor */
     bool force;                   /* backup */
+    bool yes, pending;            /* outbox */
     const char *log_format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from, *brand,
         *reason;
     double wait_s, drain_s;
@@ -92,5 +93,6 @@ int sm_cmd_status(const sm_args *a);
 int sm_cmd_doctor(const sm_args *a);
 int sm_cmd_mute(const sm_args *a); /* and unmute */
 int sm_cmd_why(const sm_args *a);
+int sm_cmd_outbox(const sm_args *a);
 int sm_cmd_adopt(const sm_args *a);
 int sm_cmd_backup(const sm_args *a); /* and restore */

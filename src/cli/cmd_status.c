@@ -194,6 +194,27 @@ static sm_rc ask_daemon(sm_client *link, json_t *status, json_t **said, sm_err *
     return rc;
 }
 
+/* Events of accounts that the configuration does not know; script-… come with a script's key. */
+static sm_rc add_orphans(sm_client *link, const sm_config *config, json_t *status, sm_err *err) {
+    json_t *told = NULL, *row;
+    size_t i;
+    sm_rc rc = sm_client_call(link, "outbox_list", json_pack("{s:i}", "limit", 0), &told, err);
+    json_array_foreach(json_object_get(told, "accounts"), i, row) {
+        const char *name = sm_json_str(row, "account", "");
+        int64_t n = sm_json_int(row, "pending", 0) + sm_json_int(row, "held", 0);
+        if (n == 0 || json_object_get(config->accounts, name) || strncmp(name, "script-", 7) == 0)
+            continue;
+        char *text = sm_asprintf("%lld event%s of the account \"%s\", which is not in the "
+                                 "configuration, wait%s until it is there again (`outbox drop "
+                                 "--pending` gives them up)",
+                                 (long long)n, n == 1 ? "" : "s", name, n == 1 ? "s" : "");
+        json_array_append_new(json_object_get(status, "trouble"), sm_json_text(text, strlen(text)));
+        free(text);
+    }
+    json_decref(told);
+    return rc;
+}
+
 static sm_rc ask_store(sm_client *link, const sm_config *config, json_t *status, sm_err *err) {
     json_t *registry = NULL, *last = NULL, *conduct = NULL;
     sm_rc rc = sm_client_call(link, "registry", NULL, &registry, err);
@@ -208,6 +229,8 @@ static sm_rc ask_store(sm_client *link, const sm_config *config, json_t *status,
         sm_conduct_mark(json_object_get(status, "inspections"), conditions);
         json_decref(conditions);
     }
+    if (rc == SM_OK)
+        rc = add_orphans(link, config, status, err);
     json_decref(conduct);
     json_decref(registry);
     json_decref(last);
@@ -316,8 +339,8 @@ static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
                         read ? json_incref(read)
                              : json_pack("{s:s?, s:n, s:n, s:n, s:n, s:n}", "file", config->file,
                                          "loaded_at", "error", "stale", "reloads", "failures"));
-    json_object_set_new(status, "trouble",
-                        json_is_array(trouble) ? json_incref(trouble) : json_array());
+    if (json_is_array(trouble))
+        json_object_set(status, "trouble", trouble);
     json_decref(said);
     json_decref(outbox);
     return rc;
@@ -334,7 +357,7 @@ int sm_cmd_status(const sm_args *a) {
         return sm_cli_fail(SM_EXIT_CONFIG, err.msg);
     int code = SM_EXIT_OK;
     sm_err wrong = err;
-    json_t *status = json_pack("{s:[], s:[]}", "inspections", "load_errors");
+    json_t *status = json_pack("{s:[], s:[], s:[]}", "inspections", "load_errors", "trouble");
     sm_rc rc = gather(config, status, &err);
     if (bare && (rc != SM_OK || !sm_json_bool(status, "daemon", false)))
         code = sm_cli_fail(SM_EXIT_CONFIG, wrong.msg);

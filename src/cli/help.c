@@ -2,9 +2,10 @@
 #include "cli/cli.h"
 #include <string.h>
 
-const char *const sm_commands[] = {
-    "run",   "list", "key", "next",   "events", "runs",    "status", "nodes", "doctor", "adopt",
-    "local", "mute", "why", "unmute", "backup", "restore", "lint",   "test",  "lua",    NULL};
+const char *const sm_commands[] = {"run",    "list",   "key",    "next",   "events",  "runs",
+                                   "status", "outbox", "nodes",  "doctor", "adopt",   "local",
+                                   "mute",   "why",    "unmute", "backup", "restore", "lint",
+                                   "test",   "lua",    NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -16,6 +17,8 @@ static const char overview[] =
     "  selfmon-lua runs [--log]       what ran, with outcome and log\n"
     "  selfmon-lua status             how it is doing: outbox, accounts, workers, age of what it "
     "knows\n"
+    "  selfmon-lua outbox             what waits for delivery or was refused, and why; retry, "
+    "drop\n"
     "  selfmon-lua doctor             checks configuration, files, addresses, keys and clock\n"
     "  selfmon-lua nodes              the public nodes of TrueWatch and Guance Cloud\n"
     "  selfmon-lua adopt ID REFKEY    takes over an inspection that the platform has already\n"
@@ -137,6 +140,25 @@ static const struct {
                "Examples:\n"
                "  selfmon-lua status\n"
                "  selfmon-lua status --json\n"},
+    {"outbox",
+     "usage: selfmon-lua outbox [--id GLOB] [--status STATE] [-n N] [--json]\n"
+     "       selfmon-lua outbox retry [--id GLOB | EVENT…]\n"
+     "       selfmon-lua outbox drop [--pending] [--yes] --id GLOB | EVENT…\n"
+     "\n"
+     "What waits for delivery: first how many per account and why, then the oldest events. STATE: "
+     "pending,\n"
+     "inflight, held (the platform takes nothing until somebody puts it right), refused (it will "
+     "not take this\n"
+     "event). `retry` has what was refused, is held or waits for its time sent now. `drop` gives "
+     "refused events\n"
+     "up, with --pending those that wait as well; they stay in `events` as dropped. It asks, or "
+     "needs --yes.\n"
+     "Works with and without a running daemon.\n"
+     "\n"
+     "Examples:\n"
+     "  selfmon-lua outbox\n"
+     "  selfmon-lua outbox retry --id 'host/*'\n"
+     "  selfmon-lua outbox drop event-019f... --yes\n"},
     {"nodes", "usage: selfmon-lua nodes [--brand guance|truewatch] [--json]\n"
               "\n"
               "The public nodes, as they are written in `accounts.NAME.node` or SELFMON_NODE, with "

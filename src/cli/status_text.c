@@ -278,8 +278,9 @@ static void print_breaker(const json_t *b, bool color) {
     const char *state = sm_json_str(b, "state", "closed"), *next = sm_json_str(b, "next", NULL);
     if (strcmp(state, "closed") == 0)
         return;
-    char *text = sm_asprintf("%lld failures in a row, since %s; %s%s",
-                             (long long)sm_json_int(b, "failures", 0), sm_json_str(b, "since", "?"),
+    int64_t n = sm_json_int(b, "failures", 0);
+    char *text = sm_asprintf("%lld failure%s in a row, since %s; %s%s", (long long)n,
+                             n == 1 ? "" : "s", sm_json_str(b, "since", "?"),
                              next ? "events wait, one is tried at " : "one event is tried now",
                              next ? next : "");
     print_told(color, "failed", "  deliveries pause:", text);

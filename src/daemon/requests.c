@@ -123,11 +123,12 @@ static void status_orphans(void *ctx, sm_rc rc, const sm_err *err, const json_t 
     json_object_foreach((json_t *)(uintptr_t)waiting, account, n) {
         if (json_object_get(q->nodes, account))
             continue;
-        char *text =
-            sm_asprintf("%lld event%s of the account \"%s\", which is not in the "
-                        "configuration, wait%s until it is there again",
-                        (long long)json_integer_value(n), json_integer_value(n) == 1 ? "" : "s",
-                        account, json_integer_value(n) == 1 ? "s" : "");
+        char *text = sm_asprintf(
+            "%lld event%s of the account \"%s\", which is not in the "
+            "configuration, wait%s until it is there again (`outbox drop --pending` gives "
+            "them up)",
+            (long long)json_integer_value(n), json_integer_value(n) == 1 ? "" : "s", account,
+            json_integer_value(n) == 1 ? "s" : "");
         json_array_append_new(json_object_get(q->answer, "trouble"),
                               sm_json_text(text, strlen(text)));
         free(text);
@@ -172,6 +173,9 @@ void sm_requests_answer(const sm_requests_from *from, sm_control_peer *peer,
     } else if (strcmp(op, "once") == 0) {
         sm_control_reply(peer, sm_control_error(SM_BUSY, "the state directory is held by another "
                                                          "`run --once` that has not ended"));
+    } else if (strcmp(op, "deliver") == 0) { /* somebody made events due by hand */
+        sm_desks_hurry(from->desks, NULL);
+        sm_control_reply(peer, json_pack("{s:b}", "ok", 1));
     } else if (strcmp(op, "status") == 0) {
         tell_status(from, peer);
     } else {

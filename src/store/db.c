@@ -217,6 +217,7 @@ void sm_core_close(sm_core *c) {
     c->path = c->dir = NULL;
     json_decref(c->cursors);
     c->cursors = NULL;
+    sm_tally_fini(c);
 }
 
 sm_rc sm_core_reconnect(sm_core *c, sm_err *err) {

@@ -58,8 +58,7 @@ static sm_rc add_to_outbox(sm_core *c, const char *account, const char *id, int6
     rc = sm_sql_run(c, err, sql, "ittii", seq, account, id, sm_outbox_dim(id, dimension), bytes);
     if (rc != SM_OK)
         return rc;
-    c->counts.rows[SM_BOX_PENDING]++;
-    c->counts.bytes += bytes;
+    sm_tally_move(c, sm_tally_lane(c, account, id), SM_BOX_STATES, SM_BOX_PENDING, bytes);
     if (c->free_left >= 0)
         c->free_left -= 2 * bytes; /* once in the journal, once in the database */
     return SM_OK;

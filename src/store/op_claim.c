@@ -277,14 +277,15 @@ static sm_rc claim_row(sm_core *c, const item *it, json_t *out, sm_err *err) {
     if (rc != SM_OK || (rc = sm_sql_next(c, st, &row, err)) != SM_OK || !row)
         return rc;
     sm_box_state from = sm_box_parse((const char *)sqlite3_column_text(st, 16));
+    sm_lane *where = sm_tally_lane(c, (const char *)sqlite3_column_text(st, 4),
+                                   (const char *)sqlite3_column_text(st, 2));
     json_t *o = json_object();
     json_object_set_new_nocheck(o, "event_id", sm_col_text(st, 0));
     json_object_set_new_nocheck(o, "attempt", sm_col_int(st, 15));
     json_object_set_new_nocheck(o, "payload", payload_of(st));
     sm_sql_end(st);
     json_array_append_new(out, o);
-    c->counts.rows[from]--;
-    c->counts.rows[SM_BOX_INFLIGHT]++;
+    sm_tally_move(c, where, from, SM_BOX_INFLIGHT, it->bytes);
     return sm_sql_run(c, err, "UPDATE outbox SET state = 'inflight' WHERE seq = ?1", "i", it->seq);
 }
 

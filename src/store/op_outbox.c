@@ -36,12 +36,7 @@ sm_rc sm_outbox_promote(sm_core *c, int64_t dim, sm_err *err) {
     return head ? SM_OK : sm_sql_run(c, err, "UPDATE outbox SET head = 1 WHERE seq = ?1", "i", seq);
 }
 
-typedef struct box_row {
-    int64_t seq, dim, bytes, tries;
-    sm_box_state state;
-} box_row;
-
-static sm_rc read_row(sm_core *c, sqlite3_stmt *st, box_row *r, bool *found, sm_err *err) {
+static sm_rc read_row(sm_core *c, sqlite3_stmt *st, sm_box_row *r, bool *found, sm_err *err) {
     sm_rc rc = sm_sql_next(c, st, found, err);
     if (rc != SM_OK || !*found)
         return rc;
@@ -50,32 +45,30 @@ static sm_rc read_row(sm_core *c, sqlite3_stmt *st, box_row *r, bool *found, sm_
     r->bytes = sqlite3_column_int64(st, 2);
     r->tries = sqlite3_column_int64(st, 3);
     r->state = sm_box_parse((const char *)sqlite3_column_text(st, 4));
+    r->lane = sm_tally_lane(c, (const char *)sqlite3_column_text(st, 5),
+                            (const char *)sqlite3_column_text(st, 6));
     sm_sql_end(st);
     return SM_OK;
 }
 
-static sm_rc find_row(sm_core *c, const char *event_id, box_row *r, bool *found, sm_err *err) {
-    static const char sql[] = "SELECT o.seq, o.dim, o.bytes, o.tries, o.state FROM events e "
-                              "JOIN outbox o ON o.seq = e.seq WHERE e.event_id = ?1";
+sm_rc sm_outbox_find(sm_core *c, const char *event_id, sm_box_row *r, bool *found, sm_err *err) {
+    static const char sql[] =
+        "SELECT o.seq, o.dim, o.bytes, o.tries, o.state, o.account, o.id FROM events e "
+        "JOIN outbox o ON o.seq = e.seq WHERE e.event_id = ?1";
     sqlite3_stmt *st;
     sm_rc rc = sm_sql_query(c, &st, err, sql, "t", event_id);
     return rc == SM_OK ? read_row(c, st, r, found, err) : rc;
 }
 
-static sm_rc find_seq(sm_core *c, int64_t seq, box_row *r, bool *found, sm_err *err) {
+sm_rc sm_outbox_at(sm_core *c, int64_t seq, sm_box_row *r, bool *found, sm_err *err) {
     sqlite3_stmt *st;
     sm_rc rc = sm_sql_query(
-        c, &st, err, "SELECT seq, dim, bytes, tries, state FROM outbox WHERE seq = ?1", "i", seq);
+        c, &st, err, "SELECT seq, dim, bytes, tries, state, account, id FROM outbox WHERE seq = ?1",
+        "i", seq);
     return rc == SM_OK ? read_row(c, st, r, found, err) : rc;
 }
 
-static void count(sm_core *c, const box_row *r, int by) {
-    c->counts.rows[r->state] += by;
-    if (r->state != SM_BOX_REFUSED)
-        c->counts.bytes += by * r->bytes;
-}
-
-static sm_rc write_attempt(sm_core *c, const box_row *r, int64_t at_ns, const char *verdict,
+static sm_rc write_attempt(sm_core *c, const sm_box_row *r, int64_t at_ns, const char *verdict,
                            const json_t *answer, bool last, sm_err *err) {
     if (!last && r->tries >= ATTEMPT_ROWS)
         return SM_OK;
@@ -87,35 +80,36 @@ static sm_rc write_attempt(sm_core *c, const box_row *r, int64_t at_ns, const ch
 
 sm_rc sm_outbox_take_out(sm_core *c, int64_t seq, const char *verdict, const char *why,
                          int64_t at_ns, sm_err *err) {
-    box_row r;
+    sm_box_row r;
     bool found;
     json_t *answer = json_string(why);
-    sm_rc rc = find_seq(c, seq, &r, &found, err);
+    sm_rc rc = sm_outbox_at(c, seq, &r, &found, err);
     if (rc == SM_OK && found)
         rc = write_attempt(c, &r, at_ns, verdict, answer, true, err);
     if (rc == SM_OK && found)
         rc = sm_sql_run(c, err, "DELETE FROM outbox WHERE seq = ?1", "i", seq);
     if (rc == SM_OK && found) {
-        count(c, &r, -1);
+        sm_tally_move(c, r.lane, r.state, SM_BOX_STATES, r.bytes);
         rc = sm_outbox_promote(c, r.dim, err);
     }
     json_decref(answer);
     return rc;
 }
 
-static sm_rc deliver_row(sm_core *c, box_row *r, int64_t at_ns, const json_t *args, sm_err *err) {
+static sm_rc deliver_row(sm_core *c, sm_box_row *r, int64_t at_ns, const json_t *args,
+                         sm_err *err) {
     sm_rc rc = write_attempt(c, r, at_ns, "delivered", json_object_get(args, "answer"), true, err);
     if (rc == SM_OK)
         rc = sm_sql_run(c, err, "DELETE FROM outbox WHERE seq = ?1", "i", r->seq);
     if (rc == SM_OK)
-        count(c, r, -1);
+        sm_tally_move(c, r->lane, r->state, SM_BOX_STATES, r->bytes);
     return rc == SM_OK ? sm_dim_delivered(c, r->seq, err) : rc;
 }
 
 /* Puts a row into a state; what was refused may stand before the head of its dimension, which
  * then is none any more. */
-static sm_rc put_row(sm_core *c, box_row *r, sm_box_state to, const char *verdict, int64_t at_ns,
-                     const json_t *args, json_t *withdrawn, sm_err *err) {
+sm_rc sm_outbox_put(sm_core *c, sm_box_row *r, sm_box_state to, const char *verdict, int64_t at_ns,
+                    const json_t *args, json_t *withdrawn, sm_err *err) {
     static const char sql[] =
         "UPDATE outbox SET state = ?2, due_ms = ?3, attempt = attempt + ?4, tries = tries + 1, "
         "changed_ns = ?5, reason = ?6, head = CASE WHEN ?2 = 'refused' THEN 0 ELSE head END "
@@ -133,9 +127,8 @@ static sm_rc put_row(sm_core *c, box_row *r, sm_box_state to, const char *verdic
                         reason);
     if (rc != SM_OK)
         return rc;
-    count(c, r, -1);
+    sm_tally_move(c, r->lane, r->state, to, r->bytes);
     r->state = to;
-    count(c, r, 1);
     return to == SM_BOX_REFUSED ? sm_dim_refused(c, r->seq, at_ns, withdrawn, err) : SM_OK;
 }
 
@@ -150,15 +143,15 @@ static sm_rc settle(sm_core *c, const json_t *args, sm_box_state to, const char 
     *n = 0;
     for (size_t i = 0; rc == SM_OK && i < json_array_size(ids); i++) {
         const char *event_id = json_string_value(json_array_get(ids, i));
-        box_row r;
+        sm_box_row r;
         bool found;
         if (event_id == NULL)
             return sm_err_set(err, SM_INVALID, "ids[%zu]: expected a text", i + 1);
-        rc = find_row(c, event_id, &r, &found, err);
+        rc = sm_outbox_find(c, event_id, &r, &found, err);
         if (rc != SM_OK || !found)
             continue;
         rc = to == SM_BOX_STATES ? deliver_row(c, &r, at_ns, args, err)
-                                 : put_row(c, &r, to, verdict, at_ns, args, withdrawn, err);
+                                 : sm_outbox_put(c, &r, to, verdict, at_ns, args, withdrawn, err);
         if (rc == SM_OK)
             rc = sm_outbox_promote(c, r.dim, err);
         ++*n;
@@ -231,22 +224,17 @@ sm_rc sm_op_outbox_stats(sm_core *c, const json_t *args, json_t **result, sm_err
 
 sm_rc sm_op_outbox_accounts(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     (void)args;
-    sqlite3_stmt *st;
-    bool row;
     json_t *o = json_object();
-    sm_rc rc = sm_sql_query(
-        c, &st, err,
-        "SELECT account, count(*) FROM outbox WHERE " SM_SQL_UNFINISHED " GROUP BY account", "");
-    while (rc == SM_OK && (rc = sm_sql_next(c, st, &row, err)) == SM_OK && row) {
-        json_t *name = sm_col_text(st, 0);
-        json_object_set_new(o, json_is_string(name) ? json_string_value(name) : "",
-                            sm_col_int(st, 1));
-        json_decref(name);
+    const sm_lane *l;
+    sm_rc rc = sm_tally_settle(c, err);
+    for (size_t at = 0; rc == SM_OK && (l = sm_map_next(&c->tally.lanes, &at, NULL)) != NULL;) {
+        int64_t n = l->rows[SM_BOX_PENDING] + l->rows[SM_BOX_INFLIGHT] + l->rows[SM_BOX_HELD];
+        if (n > 0)
+            json_object_set_new(o, l->account, json_integer(sm_json_int(o, l->account, 0) + n));
     }
     if (rc == SM_OK)
-        *result = o;
-    else
-        json_decref(o);
+        *result = json_incref(o);
+    json_decref(o);
     return rc;
 }
 
@@ -262,19 +250,7 @@ sm_rc sm_outbox_recover(sm_core *c, sm_err *err) {
 }
 
 sm_rc sm_outbox_recount(sm_core *c, sm_err *err) {
-    sqlite3_stmt *st;
-    bool row;
-    memset(&c->counts, 0, sizeof c->counts);
+    sm_rc rc = sm_tally_count(c, err);
     c->counts.mutes = -1;
-    sm_rc rc =
-        sm_sql_query(c, &st, err, "SELECT state, count(*), sum(bytes) FROM outbox GROUP BY 1", "");
-    while (rc == SM_OK && (rc = sm_sql_next(c, st, &row, err)) == SM_OK && row) {
-        sm_box_state state = sm_box_parse((const char *)sqlite3_column_text(st, 0));
-        if (state == SM_BOX_STATES)
-            continue;
-        c->counts.rows[state] = sqlite3_column_int64(st, 1);
-        if (state != SM_BOX_REFUSED)
-            c->counts.bytes += sqlite3_column_int64(st, 2);
-    }
     return rc;
 }

@@ -69,8 +69,8 @@ static sm_rc collect(sm_core *c, const char *sql, const filter *f, const field *
 
 #define EVENT_COLUMNS                                                                              \
     "SELECT e.event_id, e.id, e.run, e.at_ns, e.status, e.title, e.message, e.dimension_tags, "    \
-    "e.account, e.node, coalesce(o.state, CASE WHEN e.policy ->> 'send' = 0 THEN "                 \
-    "'held_back' ELSE 'delivered' END), "                                                          \
+    "e.account, e.node, coalesce(o.state, CASE WHEN e.policy ->> 'rule' = 'dropped' "              \
+    "THEN 'dropped' WHEN e.policy ->> 'send' = 0 THEN 'held_back' ELSE 'delivered' END), "         \
     "coalesce(o.tries, (SELECT max(n) FROM attempts a WHERE a.seq = e.seq), 0), o.reason, "        \
     "e.policy "
 #define EVENT_TAIL                                                                                 \

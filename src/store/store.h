@@ -68,6 +68,21 @@ typedef enum sm_store_op {
      * recoveries of a problem that was refused, so that nobody saw it: they left the outbox, also
      * when they were claimed, and must not be sent. */
     SM_OP_OUTBOX_REFUSE,
+    /* What waits or was refused, and why. {id?(glob), state?, limit(100)} ->
+     * {accounts:[{account,pending,inflight,held,refused,bytes}], inspections:[the same with id,
+     * those with most events first, at most 100], reasons:[{account,state,reason,events}],
+     *  events:[{event_id,account,id,dimension,status,title,state,attempts,next_ms|null,reason|null,
+     *  at}] oldest first} */
+    SM_OP_OUTBOX_LIST,
+    /* What was refused or held, or waits for its time, is due now. {ids:[..]} or {id?(glob),
+     * after?, batch?(1000)}; at_ns, by(for people) -> {n, unknown, after|null: ask again behind it}
+     */
+    SM_OP_OUTBOX_AGAIN,
+    /* Out of the outbox by hand; the event stays, its last attempt has the verdict `dropped`. Of
+     * what still waits only with pending; never what is inflight. Arguments as AGAIN,
+     * pending?(bool)
+     * -> {n, waiting, inflight, unknown, after|null} */
+    SM_OP_OUTBOX_DROP,
     /* {account?} -> as follows; next_ms is that of the account when one is given */
     SM_OP_OUTBOX_STATS, /* {} -> {pending,inflight,held,refused,bytes,oldest_ns|null,next_ms|null}
                          */

@@ -6,6 +6,7 @@
 #pragma once
 #include "base/err.h"
 #include "base/json.h"
+#include "base/map.h"
 #include "store/store.h"
 #include <sqlite3.h>
 #include <stdbool.h>
@@ -33,9 +34,23 @@ typedef struct sm_counts {
     int64_t rows[SM_BOX_STATES];
     int64_t bytes; /* payload of pending, inflight and held rows */
     int64_t mutes; /* rows of mutes; -1: not known */
+    int64_t moves; /* changes of these numbers, see tally.c */
 } sm_counts;
 
 typedef struct sm_backup sm_backup; /* backup.c */
+
+/* The outbox of one inspection in one account. */
+typedef struct sm_lane {
+    char *account, *id;
+    int64_t rows[SM_BOX_STATES];
+    int64_t bytes; /* payload of pending, inflight and held rows */
+} sm_lane;
+
+typedef struct sm_tally {
+    sm_map lanes; /* "account\nid" -> sm_lane */
+    sm_lane *last;
+    int64_t moves;
+} sm_tally;
 
 typedef struct sm_core {
     sqlite3 *h;                 /* NULL after a failed reconnect */
@@ -48,6 +63,7 @@ typedef struct sm_core {
     int64_t min_free;           /* limits.min_free; <= 0: none */
     int64_t free_left;          /* free bytes as this group sees them; -1: not asked yet */
     sm_counts counts;           /* as the current transaction sees them */
+    sm_tally tally;             /* the same by inspection; sm_tally_settle before it is read */
     int64_t group;              /* number of the last group that was begun */
     json_t *cursors;            /* account -> [account, id] where the last claim ended; a hint */
     int failed_rc;              /* extended SQLite code of the last failure, 0 when none */
@@ -176,6 +192,9 @@ sm_rc sm_op_outbox_done(sm_core *c, const json_t *args, json_t **result, sm_err 
 sm_rc sm_op_outbox_retry(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_hold(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_refuse(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_outbox_list(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_outbox_again(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_outbox_drop(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_stats(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_outbox_accounts(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_slot_plan(sm_core *c, const json_t *args, json_t **result, sm_err *err);
@@ -226,8 +245,28 @@ sm_rc sm_op_backup_end(sm_core *c, const json_t *args, json_t **result, sm_err *
 sm_rc sm_outbox_room(sm_core *c, int64_t bytes, sm_err *err);
 /* At start: inflight rows are pending again; whatever waits is due at once. */
 sm_rc sm_outbox_recover(sm_core *c, sm_err *err);
+/* A row of the outbox. */
+typedef struct sm_box_row {
+    int64_t seq, dim, bytes, tries;
+    sm_box_state state;
+    sm_lane *lane;
+} sm_box_row;
+sm_rc sm_outbox_find(sm_core *c, const char *event_id, sm_box_row *r, bool *found, sm_err *err);
+sm_rc sm_outbox_at(sm_core *c, int64_t seq, sm_box_row *r, bool *found, sm_err *err);
+/* Puts a row into a state, with an attempt row of this verdict; args: next_ms, reason. The head of
+ * its dimension may be another then: sm_outbox_promote. */
+sm_rc sm_outbox_put(sm_core *c, sm_box_row *r, sm_box_state to, const char *verdict, int64_t at_ns,
+                    const json_t *args, json_t *withdrawn, sm_err *err);
 /* Counts from the rows themselves. */
 sm_rc sm_outbox_recount(sm_core *c, sm_err *err);
+/* ---- tally.c */
+/* The lane, made when it is new; stays until the tally is counted anew. */
+sm_lane *sm_tally_lane(sm_core *c, const char *account, const char *id);
+/* A row went from one state to another; SM_BOX_STATES: it was, or is, not in the outbox. */
+void sm_tally_move(sm_core *c, sm_lane *l, sm_box_state from, sm_box_state to, int64_t bytes);
+sm_rc sm_tally_settle(sm_core *c, sm_err *err); /* counts anew when something was rolled back */
+sm_rc sm_tally_count(sm_core *c, sm_err *err);
+void sm_tally_fini(sm_core *c);
 /* Takes a row that waits out of the outbox for good; its attempt says why. */
 sm_rc sm_outbox_take_out(sm_core *c, int64_t seq, const char *verdict, const char *why,
                          int64_t at_ns, sm_err *err);
