@@ -144,3 +144,24 @@ sm_rc sm_client_call(sm_client *l, const char *name, json_t *args, json_t **resu
                                 args ? args : json_object());
     return sm_client_ask(l, request, NULL, NULL, result, err);
 }
+
+int sm_client_config(const sm_args *a, sm_config **out) {
+    sm_err err = SM_ERR_INIT, no = SM_ERR_INIT;
+    sm_client *link = NULL;
+    sm_rc rc = sm_cli_load(a, false, out, &err);
+    if (rc == SM_OK)
+        return SM_EXIT_OK;
+    if (rc == SM_INVALID && sm_config_load_bare(&a->flags, out, &no) == SM_OK) {
+        bool daemon = sm_client_open_reader(*out, &link, &no) == SM_OK && sm_client_remote(link);
+        sm_client_close(link);
+        if (daemon) {
+            char *sentence = sm_asprintf("%s; the daemon works on with the former one", err.msg);
+            sm_cli_fail(SM_EXIT_OK, sentence);
+            free(sentence);
+            return SM_EXIT_OK;
+        }
+        sm_config_free(*out);
+        *out = NULL;
+    }
+    return sm_cli_fail(rc == SM_NOT_FOUND ? SM_EXIT_USAGE : SM_EXIT_CONFIG, err.msg);
+}

@@ -6,6 +6,11 @@
 
 typedef struct sm_client sm_client;
 
+/* As sm_cli_config for a command that only talks to the daemon or the store: while the file is
+ * wrong and a daemon works on with the former configuration, it is asked, after a word on standard
+ * error.
+ */
+int sm_client_config(const sm_args *a, sm_config **out);
 /* SM_NOT_FOUND: no store yet (nothing was created). SM_BUSY: held, and not answering. */
 sm_rc sm_client_open(const sm_config *config, sm_client **out, sm_err *err);
 /* The same; without a daemon the store is opened for reading only: nothing of it is changed. */

@@ -102,7 +102,7 @@ int sm_cmd_mute(const sm_args *a) {
                                           "must find why");
     if (a->reason && strlen(a->reason) > REASON_MAX)
         return sm_cli_fail(SM_EXIT_USAGE, "mute: --reason: at most 500 bytes");
-    int code = sm_cli_config(a, false, &config);
+    int code = sm_client_config(a, &config);
     if (code != SM_EXIT_OK)
         return code;
     sm_rc rc = sm_client_open(config, &link, &err);

@@ -56,7 +56,7 @@ static int read_rows(const sm_args *a, const char *name, json_t **rows) {
         return sm_cli_fail(SM_EXIT_USAGE, err.msg);
     int code = a->status ? check_status(name, a->status) : SM_EXIT_OK;
     if (code == SM_EXIT_OK)
-        code = sm_cli_config(a, false, &config);
+        code = sm_client_config(a, &config);
     if (code != SM_EXIT_OK)
         return code;
     const char *id = a->id ? a->id : a->n_rest > 0 ? a->rest[0] : NULL;

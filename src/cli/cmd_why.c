@@ -311,7 +311,7 @@ int sm_cmd_why(const sm_args *a) {
                                           "--help`)");
     if (a->n_rest == 2 && sm_cli_dimension(a->rest[1], &dimension, &err) != SM_OK)
         return sm_cli_fail(SM_EXIT_USAGE, err.msg);
-    int code = sm_cli_config(a, false, &config);
+    int code = sm_client_config(a, &config);
     sm_rc rc = code == SM_EXIT_OK ? sm_client_open(config, &link, &err) : SM_OK;
     if (code == SM_EXIT_OK && rc == SM_OK)
         rc = sm_client_call(link, "why",

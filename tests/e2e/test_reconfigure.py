@@ -316,6 +316,9 @@ def test_bad_stays():
             assert shown["file"] == str(r.p.dir / "selfmon.conf.lua"), shown
             text = r.p.run("status").out
             assert "configuration:" in text and shown["error"][:60] in text, text
+        done = r.p.run("runs", "--json", "--log")
+        assert done.code == 0 and "the daemon works on with the former one" in done.err, done
+        assert {line["text"] for x in done.json() for line in x["log"]} == {"n=1"}, done
         shown = r.d.out.count("a.run")
         wait_for(lambda: r.d.out.count("a.run") > shown + 1, "runs meanwhile", 30)
         r.change('params = { ["a.run"] = { n = 2 } }')
