@@ -9,6 +9,7 @@ monitor{
   ]],
   schedule = "*/5 * * * *",
   tags = { "host" },
+  events = { recover = true, on_change = true, remind = "1d" },
   params = {
     warning  = { type = "number", default = 85, min = 0, max = 100, order = 1,
       doc = "percent of space used that is a warning" },

@@ -9,6 +9,7 @@ monitor{
   ]],
   schedule = "* * * * *",
   tags = { "host" },
+  events = { recover = true, on_change = true, remind = "1d" },
   params = {
     warning  = { type = "number", default = 2, min = 0, order = 1, doc = "load per core that is a warning" },
     critical = { type = "number", default = 4, min = 0, order = 2, doc = "load per core that is critical" },

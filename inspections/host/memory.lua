@@ -13,6 +13,7 @@ monitor{
   ]],
   schedule = "* * * * *",
   tags = { "host" },
+  events = { recover = true, on_change = true, remind = "1d" },
   params = {
     warning  = { type = "number", default = 90, min = 0, max = 100, order = 1,
       doc = "percent of memory used that is a warning" },

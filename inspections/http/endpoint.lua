@@ -10,6 +10,7 @@ monitor{
   ]],
   schedule = "* * * * *",
   tags = { "http" },
+  events = { recover = true, on_change = true, remind = "1d" },
   timeout = "1m",
   params = {
     urls    = { type = "list", items = "string", default = {}, order = 1,

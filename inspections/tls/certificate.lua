@@ -11,6 +11,7 @@ monitor{
   ]],
   schedule = "H */6 * * *",
   tags = { "tls" },
+  events = { recover = true, on_change = true, remind = "1d" },
   timeout = "2m",
   params = {
     hosts    = { type = "list", items = "string", default = {}, order = 1,
