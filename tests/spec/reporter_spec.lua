@@ -278,7 +278,7 @@ describe("events of a run", function()
     local r = run("local rep = EventReporter() while true do pcall(rep.report, rep, {" .. GOOD .. "}) end")
     assert.are.equal("limit", r.outcome)
     assert.are.equal(1000, #r.events)
-    assert.is_truthy(r.error:find("demo/r.lua:3: limit of 1000 events reached; see limits.events", 1, true), r.error)
+    assert.is_truthy(r.error:find("demo/r.lua:3: limit of 1000 events reached (1000 reported); see limits.events", 1, true), r.error)
   end)
 
   it("of a list beyond the limit are not half taken", function()

@@ -24,10 +24,14 @@ typedef struct place {
     char path[96];
 } place;
 
-static inline void place_make(place *p) {
-    snprintf(p->dir, sizeof p->dir, "/tmp/store_test.XXXXXX");
+static inline void place_make_in(place *p, const char *folder) {
+    snprintf(p->dir, sizeof p->dir, "%s/store_test.XXXXXX", folder);
     assert_non_null(mkdtemp(p->dir));
     snprintf(p->path, sizeof p->path, "%s/store.db", p->dir);
+}
+
+static inline void place_make(place *p) {
+    place_make_in(p, "/tmp");
 }
 
 /* The number of the last migration. */
