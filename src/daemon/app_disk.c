@@ -1,9 +1,10 @@
 /* app_disk: when a daemon looks at the disk: at once when the watch tells of a change, the whole
  * every 30 s, and every second where there is no watch.
  *
- * A look at the files that were touched costs nearly nothing; a walk of the whole stops the loop,
- * so walks take at most 2 % of the time, however fast folders come and go. Owned by the loop's
- * thread.
+ * A walk of the whole stops the loop, so walks take at most 2 % of the time, however fast folders
+ * come and go. A look at the files that were touched is cheap but for what follows from it: with
+ * ten thousand inspections the list and the schedule take some 30 ms; so looks keep a distance as
+ * well. Owned by the loop's thread.
  */
 #include "base/clock.h"
 #include "daemon/app_parts.h"
@@ -12,7 +13,8 @@ enum {
     WALK_MS = 30000,
     POLL_MS = 1000,
     SETTLE_MS = 200, /* age of a changed file of which the watch did not tell */
-    WALK_SHARE = 50  /* a walk may take one part in so many of the time */
+    WALK_SHARE = 50, /* a walk may take one part in so many of the time */
+    LOOK_SHARE = 2   /* what follows a look likewise */
 };
 
 /* ---- the catalogue asks ---- */
@@ -66,16 +68,33 @@ static void on_walk(uv_timer_t *timer) {
     plan_walk(a, (uint64_t)(wait > rest ? wait : rest));
 }
 
-static void on_look(uv_timer_t *timer) {
-    sm_app *a = timer->data;
+static void on_look(uv_timer_t *timer);
+
+static void plan_look(sm_app *a, uint64_t ms) {
+    if (!a->stopping &&
+        (!uv_is_active((uv_handle_t *)&a->look) || uv_timer_get_due_in(&a->look) > ms))
+        uv_timer_start(&a->look, on_look, ms, 0);
+}
+
+/* Looks at once, unless the last look was so lately that others must have their turn. */
+static void look_soon(sm_app *a) {
+    double rest = sm_catalog_publish_ms(a->catalog) * LOOK_SHARE;
+    double since = (double)(sm_mono_ns() - a->looked_ns) / (double)SM_NS_PER_MS;
+    if (since < rest || sm_catalog_busy(a->catalog)) {
+        plan_look(a, since < rest ? (uint64_t)(rest - since) + 1 : SM_WATCH_GATHER_MS);
+        return;
+    }
+    a->looked_ns = sm_mono_ns();
     sm_catalog_look(a->catalog);
+}
+
+static void on_look(uv_timer_t *timer) {
+    look_soon(timer->data);
 }
 
 /* Files are too young to be read. */
 static void unsettled(void *ctx) {
-    sm_app *a = ctx;
-    if (!a->stopping && !uv_is_active((uv_handle_t *)&a->look))
-        uv_timer_start(&a->look, on_look, SETTLE_MS, 0);
+    plan_look(ctx, SETTLE_MS);
 }
 
 /* ---- the watch tells ---- */
@@ -91,7 +110,7 @@ static void on_changed(void *ctx, unsigned what) {
     if (a->stopping)
         return;
     if (what & SM_WATCH_ROOT)
-        sm_catalog_look(a->catalog);
+        look_soon(a);
     bool links = (what & (SM_WATCH_ROOT | SM_WATCH_OTHER)) && sm_catalog_links(a->catalog);
     if ((what & SM_WATCH_FOLDERS) || links)
         walk_soon(a);

@@ -47,8 +47,8 @@ struct sm_app {
     struct sm_app_reload *reload; /* a daemon */
     uv_async_t wake;              /* the store has completions */
     uv_signal_t on_int, on_term, on_hup, on_quit;
-    sm_watch *watch;   /* a daemon */
-    int64_t walked_ns; /* monotonic: when the folder was last walked */
+    sm_watch *watch;              /* a daemon */
+    int64_t walked_ns, looked_ns; /* monotonic: when all folders, touched files were looked at */
     uv_timer_t rescan, look, prune, settle, hush;
     int loading; /* what must be read before the first scan counts */
     bool scanned, started, stopping, store_ready;

@@ -231,6 +231,7 @@ static void begin(sm_catalog *c) {
 }
 
 static void finish(sm_catalog *c) {
+    int64_t began = sm_mono_ns();
     sm_catalog_publish(c);
     c->scan_ms = (double)(sm_mono_ns() - c->began_ns) / (double)SM_NS_PER_MS;
     c->phase = SM_CAT_IDLE;
@@ -245,6 +246,8 @@ static void finish(sm_catalog *c) {
     life->refs++;
     if (tell && c->changed)
         c->changed(c->ctx);
+    if (life->c)
+        c->publish_ms = (double)(sm_mono_ns() - began) / (double)SM_NS_PER_MS;
     if (life->c && c->idle && c->phase == SM_CAT_IDLE) {
         void (*idle)(void *ctx) = c->idle;
         c->idle = NULL;

@@ -118,6 +118,8 @@ void sm_catalog_watched(sm_catalog *c, const sm_catalog_eyes *eyes);
 bool sm_catalog_links(const sm_catalog *c);
 /* Wall milliseconds the last walk took, for which the loop stood still. */
 double sm_catalog_walk_ms(const sm_catalog *c);
+/* The same for the end of the last scan: making the list, and telling who listens. */
+double sm_catalog_publish_ms(const sm_catalog *c);
 
 typedef struct sm_catalog_count { /* now */
     size_t inspections;

@@ -94,7 +94,7 @@ struct sm_catalog {
     sm_map marks;   /* rel -> one of the marks of catalog_touch.c */
     size_t waiting; /* files that are too young */
     size_t links;   /* files whose name is a link */
-    double walk_ms;
+    double walk_ms, publish_ms;
     sm_map warned;                  /* sentences of names left out, told one by one */
     size_t left_out, left_out_told; /* names of this walk beyond those; of which the log knows */
     sm_map files;                   /* rel -> sm_catfile */

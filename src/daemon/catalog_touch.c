@@ -73,6 +73,10 @@ bool sm_catalog_links(const sm_catalog *c) {
     return c->links > 0;
 }
 
+double sm_catalog_publish_ms(const sm_catalog *c) {
+    return c->publish_ms;
+}
+
 double sm_catalog_walk_ms(const sm_catalog *c) {
     return c->walk_ms;
 }

@@ -612,6 +612,29 @@ static void test_touches(void **state) {
     finish(&b);
 }
 
+/* A thousand names that are left out are no thousand lines. */
+static void test_many_warnings(void **state) {
+    bench b;
+    char path[200];
+    (void)state;
+    start(&b, NULL);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(path, sizeof path, "%s/demo/fifo%d.lua", b.root, i);
+        assert_int_equal(mkfifo(path, 0600), 0);
+    }
+    begin(&b);
+    (void)scan(&b);
+    size_t i, told = json_array_size(sm_catalog_notes(b.c)), single = 0;
+    json_t *note;
+    json_array_foreach(sm_catalog_notes(b.c), i, note) single +=
+        strstr(json_string_value(note), "inspections/demo/fifo") != NULL;
+    assert_int_equal(single, 100);
+    assert_true(noted(&b, "inspections: 900 more names are left out"));
+    (void)scan(&b);
+    assert_int_equal(json_array_size(sm_catalog_notes(b.c)), told);
+    finish(&b);
+}
+
 typedef struct eyes {
     bench *b;
     int writes;  /* how often the file is still written while it loads */
@@ -702,6 +725,7 @@ int main(void) {
         cmocka_unit_test(test_modules),
         cmocka_unit_test(test_renamed),
         cmocka_unit_test(test_store),
+        cmocka_unit_test(test_many_warnings),
         cmocka_unit_test(test_touches),
         cmocka_unit_test(test_written_meanwhile),
         cmocka_unit_test(test_freed_while_loading),
