@@ -107,6 +107,8 @@ void sm_notify_ready(sm_notify *n, const char *status) {
         return;
     if (status != n->status)
         snprintf(n->status, sizeof n->status, "%.200s", status);
+    if (n->busy)
+        return; /* told when the reload has ended */
     snprintf(text, sizeof text, "READY=1\nSTATUS=%.200s", n->status);
     set_state(n, text);
 }
