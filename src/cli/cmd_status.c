@@ -9,6 +9,7 @@
 #include "cli/online.h"
 #include "cli/status.h"
 #include "daemon/conduct.h"
+#include "daemon/statedir.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,6 +308,16 @@ static void add_counts(json_t *status) {
     json_object_set_new(status, "view_age", oldest >= 0 ? json_real(oldest) : json_null());
 }
 
+/* Without a daemon: what lies in the state directory. */
+static void add_aside(const sm_config *config, json_t *out) {
+    char *path = sm_statedir_file(config->state_dir, "selfmon.db");
+    char *aside = sm_store_aside_text(path);
+    if (aside)
+        json_array_append_new(out, sm_json_text(aside, strlen(aside)));
+    free(aside);
+    free(path);
+}
+
 static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
     sm_client *link = NULL;
     json_t *said = NULL, *outbox = NULL, *accounts, *one;
@@ -341,6 +352,8 @@ static sm_rc gather(const sm_config *config, json_t *status, sm_err *err) {
                                          "loaded_at", "error", "stale", "reloads", "failures"));
     if (json_is_array(trouble))
         json_object_set(status, "trouble", trouble);
+    else
+        add_aside(config, json_object_get(status, "trouble"));
     json_decref(said);
     json_decref(outbox);
     return rc;

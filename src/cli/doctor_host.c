@@ -198,6 +198,12 @@ static void look_at_store(sm_doctor *d, const sm_config *config) {
                       (long long)sm_json_int(answer, "schema", 0), sm_store_engine());
     if (rc == SM_OK)
         look_at_outbox(d, link);
+    char *path = sm_statedir_file(config->state_dir, "selfmon.db");
+    char *aside = sm_store_aside_text(path);
+    if (aside)
+        sm_doctor_say(d, SM_WARN, "store", "%s", aside);
+    free(aside);
+    free(path);
     if (rc == SM_OK && sm_client_remote(link))
         look_at_trouble(d, link);
     json_decref(answer);

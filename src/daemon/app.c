@@ -27,7 +27,9 @@ static void on_wake(uv_async_t *wake) {
     if (!a->stopping && sm_store_broken(a->store)) {
         a->store_ready = false; /* no last batch: nothing can be written down */
         sm_app_fail(a, SM_IO,
-                    "ended, because the disk failed to sync; what was acknowledged is kept");
+                    sm_store_overwritten(a->store)
+                        ? "ended, because somebody else wrote into the database"
+                        : "ended, because the disk failed to sync; what was acknowledged is kept");
     }
 }
 

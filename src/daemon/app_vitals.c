@@ -117,6 +117,8 @@ static json_t *troubles(const sm_app *a) {
         json_array_append_new(out, sm_json_text(text, strlen(text)));
     }
     json_decref(beat);
+    if (a->storewatch)
+        sm_storewatch_troubles(a->storewatch, out);
     return out;
 }
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include <stdlib.h>
+#include <string.h>
 
 enum { BEAT_MS = 1000, LATE_S = 5, TRY_BEATS = 5 };
 
@@ -65,13 +66,25 @@ const char *sm_storewatch_refuses(const sm_storewatch *p) {
 
 json_t *sm_storewatch_snapshot(const sm_storewatch *p) {
     const char *refuses = sm_storewatch_refuses(p);
-    json_t *outbox = json_object_get(p->last, "outbox");
+    json_t *outbox = json_object_get(p->last, "outbox"), *aside = json_object_get(p->last, "aside");
     double waited = p->asked_ns ? (double)(sm_mono_ns() - p->asked_ns) / 1e9 : 0;
-    return json_pack("{s:f, s:f, s:I, s:s?, s:b, s:I, s:O?, s:I}", "ping", p->ping, "waited",
-                     waited, "bytes", (json_int_t)sm_json_int(p->last, "bytes", 0), "refuses",
-                     refuses, "broken", sm_store_broken(p->store), "queued",
+    return json_pack("{s:f, s:f, s:I, s:s?, s:b, s:I, s:O?, s:I, s:O?, s:I, s:I}", "ping", p->ping,
+                     "waited", waited, "bytes", (json_int_t)sm_json_int(p->last, "bytes", 0),
+                     "refuses", refuses, "broken", sm_store_broken(p->store), "queued",
                      (json_int_t)sm_store_pending(p->store), "outbox", outbox, "outbox_limit",
-                     (json_int_t)sm_json_int(p->last, "outbox_limit", 0));
+                     (json_int_t)sm_json_int(p->last, "outbox_limit", 0), "aside", aside,
+                     "set_aside", (json_int_t)sm_json_int(aside, "count", 0), "healed",
+                     (json_int_t)sm_json_int(p->last, "healed", 0));
+}
+
+void sm_storewatch_troubles(const sm_storewatch *p, json_t *out) {
+    const char *alarm = sm_json_str(p->last, "alarm", NULL);
+    char *aside = sm_store_aside_sentence(json_object_get(p->last, "aside"));
+    if (alarm)
+        json_array_append_new(out, sm_json_text(alarm, strlen(alarm)));
+    if (aside)
+        json_array_append_new(out, sm_json_text(aside, strlen(aside)));
+    free(aside);
 }
 
 void sm_storewatch_close(sm_storewatch *p) {

@@ -16,8 +16,11 @@ bool sm_storewatch_alive(const sm_storewatch *p);
 /* Why the store takes no events, or NULL. Borrowed until the loop turns. */
 const char *sm_storewatch_refuses(const sm_storewatch *p);
 /* {ping (seconds the last answer took), waited (seconds the open question has waited, 0: none),
- *  bytes, refuses|null, broken, queued, outbox: OUTBOX_STATS|null, outbox_limit}. New reference. */
+ *  bytes, refuses|null, broken, queued, outbox: OUTBOX_STATS|null, outbox_limit,
+ *  aside|null (SM_OP_HEALTH), set_aside (its count), healed}. New reference. */
 json_t *sm_storewatch_snapshot(const sm_storewatch *p);
+/* Adds what an operator must know of the database's files, as sentences. */
+void sm_storewatch_troubles(const sm_storewatch *p, json_t *out);
 void sm_storewatch_close(sm_storewatch *p); /* NULL is fine */
 /* Once the loop has turned and the store is closed. */
 void sm_storewatch_free(sm_storewatch *p);

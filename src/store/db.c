@@ -48,6 +48,10 @@ static void disconnect(sm_core *c, bool keep_wal) {
     c->h = NULL;
 }
 
+void sm_core_drop(sm_core *c) {
+    disconnect(c, true);
+}
+
 static sm_rc settings(sm_core *c, sm_err *err) {
     static const char *const first[] = {"PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON",
                                         "PRAGMA trusted_schema = OFF",
@@ -152,11 +156,29 @@ static sm_rc ready(sm_core *c, bool made, sm_err *err) {
     return rc;
 }
 
+/* A copy that a running process made of a database whose files were taken away, and that it could
+ * not put in place any more: that is the database. */
+static sm_rc finish_healing(sm_core *c, sm_err *err) {
+    char *kept = sm_asprintf("%s.kept", c->path), *fresh = sm_asprintf("%s.kept.new", c->path);
+    char *copy = sm_asprintf("%s.copy", c->path);
+    sm_rc rc = SM_OK;
+    if (sm_fsx_exists(kept))
+        rc = sm_vigil_settle(c->path, kept, err);
+    unlink(fresh);
+    unlink(copy);
+    free(kept);
+    free(fresh);
+    free(copy);
+    return rc;
+}
+
 /* One try; *aside asks for another on a new file. */
 static sm_rc try_open(sm_core *c, bool *aside, sm_err *err) {
     bool made;
     *aside = false;
-    sm_rc rc = SM_OK;
+    sm_rc rc = c->read_only ? SM_OK : finish_healing(c, err);
+    if (rc != SM_OK)
+        return rc;
     if (!c->read_only && !sm_fsx_exists(c->path) && sm_place_has_wal(c->path))
         rc = sm_place_aside(c->path, "a journal was found without its database", err);
     if (rc == SM_OK)
@@ -202,6 +224,8 @@ sm_rc sm_core_open(sm_core *c, const sm_store_options *opt, sm_err *err) {
     }
     if (rc != SM_OK)
         sm_core_close(c);
+    else
+        sm_vigil_note(c);
     return rc;
 }
 
@@ -218,15 +242,23 @@ void sm_core_close(sm_core *c) {
     json_decref(c->cursors);
     c->cursors = NULL;
     sm_tally_fini(c);
+    json_decref(c->aside);
+    c->aside = NULL;
 }
 
 sm_rc sm_core_reconnect(sm_core *c, sm_err *err) {
     int rc = c->failed_rc, errnum = c->failed_errno;
     int64_t group = c->group;
     disconnect(c, true);
-    sm_rc out = connect(c, err);
+    sm_rc out = SM_OK;
+    if (c->broken || sm_vigil_moved(c))
+        out = sm_err_set(err, SM_IO, "the database %s is no longer where it was opened", c->path);
+    if (out == SM_OK)
+        out = connect(c, err);
     if (out == SM_OK)
         out = sm_outbox_recount(c, err);
+    if (out == SM_OK)
+        sm_vigil_note(c);
     if (out != SM_OK) {
         disconnect(c, true);
         c->retry_ns = sm_mono_ns() + SM_NS_PER_S;

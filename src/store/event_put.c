@@ -27,6 +27,8 @@ int64_t sm_outbox_dim(const char *id, const char *dimension) {
 
 sm_rc sm_outbox_room(sm_core *c, int64_t bytes, sm_err *err) {
     char has[32], must[32];
+    if (c->adrift)
+        return sm_err_set(err, SM_IO, "%s", c->alarm);
     if (c->outbox_max > 0 && c->counts.bytes + bytes > c->outbox_max)
         return sm_err_set(err, SM_FULL, "outbox is full: %s of events wait (limits.outbox)",
                           sm_place_size(c->counts.bytes, has, sizeof has));

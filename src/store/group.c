@@ -201,7 +201,7 @@ static void write_group(sm_core *c, sm_request **reqs, size_t n) {
     sm_err err = SM_ERR_INIT;
     sm_counts before = c->counts;
     bool committing = false, again = false, done;
-    if (!can_write(c, &err)) {
+    if (!can_write(c, &err) || sm_vigil_look(c, &err) != SM_OK) {
         fail_writers(reqs, n, &err);
         run_readers(c, reqs, n);
         return;
@@ -251,6 +251,7 @@ void sm_group_run(sm_core *c, sm_request **reqs, size_t n) {
         return;
     if (writes) {
         write_group(c, reqs, n);
+        sm_vigil_note(c);
         return;
     }
     for (size_t i = 0; i < n; i++) {

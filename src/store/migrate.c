@@ -8,7 +8,11 @@
 #include "store/store_internal.h"
 
 #include "base/embedded.h"
+#include "base/fsx.h"
+#include "base/log.h"
+#include "base/mem.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -66,7 +70,49 @@ static sm_rc apply(sm_core *c, const sm_embedded *e, sm_err *err) {
     return SM_OK;
 }
 
+/* user_version of the file at path, 0 when it is none of ours. */
+static int64_t schema_of(const char *path) {
+    sm_backup_facts is;
+    return sm_store_backup_check(path, &is, NULL) == SM_OK ? is.schema : 0;
+}
+
+/* Keeps the database as it is before its schema changes. One that is there already and older is
+ * from an upgrade that was cut off: that is the one to keep. */
+static sm_rc keep_former(sm_core *c, sm_err *err) {
+    char *kept = sm_asprintf("%s.before-%d", c->path, sm_migrate_newest());
+    char *fresh = sm_asprintf("%s.new", kept);
+    sm_err why = SM_ERR_INIT;
+    int64_t there = sm_fsx_exists(kept) ? schema_of(kept) : 0;
+    sm_rc rc = SM_OK;
+    if (there > 0 && there < c->schema)
+        goto out;
+    rc = sm_backup_copy(c, fresh, 0, &why);
+    if (rc == SM_OK && rename(fresh, kept) != 0)
+        rc = sm_err_sys(&why, errno, "%s", kept);
+    if (rc == SM_OK)
+        rc = sm_place_sync(kept, &why);
+    if (rc == SM_OK) {
+        sm_log(SM_LOG_INFO,
+               "the database is brought from schema %d to %d; as it was it is kept as %s",
+               c->schema, sm_migrate_newest(), kept);
+    } else if (rc == SM_FULL) {
+        /* The steps themselves are safe; only the way back to an older program is missing. */
+        sm_log(SM_LOG_WARN,
+               "the database is brought from schema %d to %d without keeping it as it was: %s",
+               c->schema, sm_migrate_newest(), why.msg);
+        rc = SM_OK;
+    } else {
+        sm_err_set(err, rc, "%s", why.msg);
+    }
+out:
+    free(kept);
+    free(fresh);
+    return rc;
+}
+
 sm_rc sm_migrate_run(sm_core *c, sm_err *err) {
+    if (c->schema > 0 && c->schema < sm_migrate_newest() && keep_former(c, err) != SM_OK)
+        return err->code;
     for (const sm_embedded *e = sm_embedded_sql; e->name != NULL; e++) {
         if (step_number(e) <= c->schema)
             continue;

@@ -59,6 +59,7 @@ static const sm_op ops[] = {
     {SM_OP_BACKUP_BEGIN, "backup_begin", sm_op_backup_begin, false, true},
     {SM_OP_BACKUP_STEP, "backup_step", sm_op_backup_step, false, true},
     {SM_OP_BACKUP_END, "backup_end", sm_op_backup_end, false, true},
+    {SM_OP_SALVAGE, "salvage", sm_op_salvage, true, true},
 };
 _Static_assert(SM_ARRAY_LEN(ops) == SM_OP_COUNT_, "one line per operation");
 

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,10 +102,7 @@ out:
     return rc;
 }
 
-sm_rc sm_place_aside(const char *path, const char *why, sm_err *err) {
-    /* The database first: a -wal left behind by a kill in between is found alone at the next
-     * start and follows. The names keep the pair together, so that sqlite3 opens both. */
-    static const char *const tails[] = {"", "-wal", "-shm"};
+char *sm_place_name(const char *path, const char *kind) {
     char text[32], stamp[32];
     sm_time_rfc3339(sm_wall_ns(), false, text);
     size_t n = 0;
@@ -113,11 +111,23 @@ sm_rc sm_place_aside(const char *path, const char *why, sm_err *err) {
             stamp[n++] = *p;
     }
     stamp[n] = '\0';
-    char *base = sm_asprintf("%s.corrupt.%s", path, stamp);
-    for (int k = 2; sm_fsx_exists(base); k++) {
+    char *base = sm_asprintf("%s.%s.%s", path, kind, stamp);
+    for (int k = 2;; k++) {
+        char *wal = sm_asprintf("%s-wal", base);
+        bool taken = sm_fsx_exists(base) || sm_fsx_exists(wal);
+        free(wal);
+        if (!taken)
+            return base;
         free(base);
-        base = sm_asprintf("%s.corrupt.%s.%d", path, stamp, k);
+        base = sm_asprintf("%s.%s.%s.%d", path, kind, stamp, k);
     }
+}
+
+sm_rc sm_place_aside(const char *path, const char *why, sm_err *err) {
+    /* The database first: a -wal left behind by a kill in between is found alone at the next
+     * start and follows. The names keep the pair together, so that sqlite3 opens both. */
+    static const char *const tails[] = {"", "-wal", "-shm"};
+    char *base = sm_place_name(path, "corrupt");
     char *dir = sm_fsx_dirname(path);
     sm_rc rc = SM_OK;
     for (size_t i = 0; i < SM_ARRAY_LEN(tails) && rc == SM_OK; i++) {
@@ -146,6 +156,52 @@ sm_rc sm_place_free(int dirfd, int64_t *out, sm_err *err) {
         return sm_err_sys(err, errno, "cannot ask for the free space of the file system");
     *out = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
     return SM_OK;
+}
+
+json_t *sm_place_asides(const char *path) {
+    char *dir = sm_fsx_dirname(path), newest[256] = "";
+    char *prefix = sm_asprintf("%s.corrupt.", sm_fsx_basename(path));
+    int64_t count = 0, bytes = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        struct stat st;
+        if (!sm_str_starts(e->d_name, prefix) ||
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        bytes += st.st_size;
+        if (sm_str_ends(e->d_name, "-wal") || sm_str_ends(e->d_name, "-shm"))
+            continue;
+        count++;
+        if (strcmp(e->d_name, newest) > 0)
+            snprintf(newest, sizeof newest, "%s", e->d_name);
+    }
+    if (d != NULL)
+        closedir(d);
+    free(prefix);
+    free(dir);
+    return count == 0 && bytes == 0 ? json_null()
+                                    : json_pack("{s:I, s:I, s:s}", "count", (json_int_t)count,
+                                                "bytes", (json_int_t)bytes, "newest", newest);
+}
+
+char *sm_store_aside_text(const char *path) {
+    json_t *is = sm_place_asides(path);
+    char *text = sm_store_aside_sentence(is);
+    json_decref(is);
+    return text;
+}
+
+char *sm_store_aside_sentence(const json_t *is) {
+    char bytes[32];
+    int64_t n = sm_json_int(is, "count", 0);
+    if (!json_is_object(is))
+        return NULL;
+    return sm_asprintf(
+        "%s lie%s aside (%s%s, %s): `selfmon-lua restore FILE` adds what can be read "
+        "to the store and ends this message; so does moving the files away",
+        n == 1 ? "a corrupt database" : "corrupt databases", n == 1 ? "s" : "",
+        n > 1 ? "newest: " : "", sm_json_str(is, "newest", "only a journal"),
+        sm_place_size(sm_json_int(is, "bytes", 0), bytes, sizeof bytes));
 }
 
 bool sm_place_has_wal(const char *path) {

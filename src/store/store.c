@@ -37,6 +37,7 @@ struct sm_store {
     void *ctx;
     atomic_size_t pending; /* completions not delivered */
     atomic_bool broken;    /* as core.broken, for every thread */
+    atomic_bool overwritten;
     pthread_mutex_t lock;
     pthread_cond_t more; /* signalled when `waiting` gets its first or `stopping` is set */
     queue waiting;       /* operations to do */
@@ -133,6 +134,7 @@ static void *run_thread(void *arg) {
         if (n == 0)
             return NULL;
         sm_group_run(&s->core, group, n);
+        atomic_store(&s->overwritten, s->core.overwritten);
         atomic_store(&s->broken, s->core.broken);
         answer_group(s, group, n);
     }
@@ -246,6 +248,10 @@ size_t sm_store_pending(const sm_store *s) {
 
 bool sm_store_broken(const sm_store *s) {
     return atomic_load(&s->broken);
+}
+
+bool sm_store_overwritten(const sm_store *s) {
+    return atomic_load(&s->overwritten);
 }
 
 sm_rc sm_store_call_sync(sm_store *s, sm_store_op op, json_t *args, json_t **result, sm_err *err) {

@@ -187,6 +187,13 @@ typedef enum sm_store_op {
     SM_OP_BACKUP_BEGIN,
     SM_OP_BACKUP_STEP,
     SM_OP_BACKUP_END,
+    /* Adds what can be read of a damaged database: {path, work: a file that may be made and is
+     * removed} -> {recovered, waiting, known, gaps, rebuilt}: events that were added, of them those
+     * that wait for delivery, events that were there already, stretches that could not be read,
+     * whether its first page was lost. What is added counts as older than what is there. Where it
+     * is not known whether an event was delivered, it is sent again under its id. limits do not
+     * count. */
+    SM_OP_SALVAGE,
     SM_OP_COUNT_
 } sm_store_op;
 
@@ -219,5 +226,11 @@ typedef struct sm_backup_facts {
 /* Looks at a copy that nobody has open, as a whole (quick_check). SM_INVALID: damaged, another
  * program's, or newer than this one. */
 sm_rc sm_store_backup_check(const char *path, sm_backup_facts *out, sm_err *err);
+/* One sentence about corrupt databases that lie beside the one at path, or NULL; malloc'd. */
+char *sm_store_aside_text(const char *path);
+/* The same from SM_OP_HEALTH's `aside`. */
+char *sm_store_aside_sentence(const json_t *aside);
+/* The store is broken (see above) because somebody else wrote into its files. Any thread. */
+bool sm_store_overwritten(const sm_store *s);
 /* Version of the database library, "3.40.1". Static. */
 const char *sm_store_engine(void);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Text of the conditions of the partial indexes: SQLite uses such an index only when the query
  * repeats its condition word for word. */
@@ -52,6 +53,14 @@ typedef struct sm_tally {
     int64_t moves;
 } sm_tally;
 
+/* A file as we left it. */
+typedef struct sm_seen {
+    bool known;
+    dev_t dev;
+    ino_t ino;
+    int64_t size, mtime_ns;
+} sm_seen;
+
 typedef struct sm_core {
     sqlite3 *h;                 /* NULL after a failed reconnect */
     char *path;                 /* the database file; owned */
@@ -71,6 +80,14 @@ typedef struct sm_core {
     bool broken;                /* an fsync failed: nothing is written any more */
     char unwritten[SM_ERR_MAX]; /* why the last group could not be written; "" when it was */
     sm_backup *backup;          /* the copy that is being made, or NULL */
+    sm_seen seen_db, seen_wal;  /* vigil.c */
+    bool adrift;                /* our files are gone; the open connection still has everything */
+    bool overwritten;           /* broken because somebody else wrote into the files */
+    int64_t heal_ns;            /* monotonic; not before: the next try to put them back */
+    int healed;                 /* how often they were put back */
+    char alarm[SM_ERR_MAX];     /* what somebody did to the files since the start; "" nothing */
+    json_t *aside;              /* what lies aside, see sm_place_asides; NULL: not looked yet */
+    int64_t aside_s;            /* wall clock when `aside` was made */
     int64_t retry_ns;           /* monotonic time of the next reconnect when h is NULL */
     struct {
         const char *sql; /* identity is the address of the literal */
@@ -130,6 +147,10 @@ sm_rc sm_place_free(int dirfd, int64_t *out, sm_err *err);
 bool sm_place_has_wal(const char *path);
 /* "1024 MiB", "12 KiB", "3 bytes" into out. */
 const char *sm_place_size(int64_t bytes, char *out, size_t cap);
+/* "PATH.kind.TIME", a name that is free. Caller frees. */
+char *sm_place_name(const char *path, const char *kind);
+/* {count, bytes, newest} of databases that lie aside as corrupt; null when there is none. */
+json_t *sm_place_asides(const char *path);
 /* fsync of a file and of its directory. */
 sm_rc sm_place_sync(const char *path, sm_err *err);
 /* "file:PATH?QUERY" with what SQLite reads as more than itself escaped. Caller frees. */
@@ -140,6 +161,20 @@ sm_rc sm_core_open(sm_core *c, const sm_store_options *opt, sm_err *err);
 void sm_core_close(sm_core *c);
 /* After an I/O error: drops the connection and opens it again; no check, no recovery. */
 sm_rc sm_core_reconnect(sm_core *c, sm_err *err);
+
+/* Closes the connection and leaves the journal as it is. */
+void sm_core_drop(sm_core *c);
+
+/* ---- vigil.c: the files under the open connection. */
+/* They are as we left them now. */
+void sm_vigil_note(sm_core *c);
+/* Are they as we left them? Puts them back when they can be. Not inside a transaction; the
+ * connection may be another one afterwards. SM_IO: nothing can be written any more. */
+sm_rc sm_vigil_look(sm_core *c, sm_err *err);
+/* Another file lies where the database was when it was opened. */
+bool sm_vigil_moved(const sm_core *c);
+/* Puts the whole copy `kept` in the database's place; what is there is kept as *.foreign.*. */
+sm_rc sm_vigil_settle(const char *path, const char *kept, sm_err *err);
 
 /* ---- migrate.c */
 /* SM_INVALID when user_version is newer than this program or the file is another program's. */
@@ -238,6 +273,7 @@ sm_rc sm_op_configure(sm_core *c, const json_t *args, json_t **result, sm_err *e
 sm_rc sm_op_backup_begin(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_backup_step(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_backup_end(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_salvage(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 
 /* ---- what one room of operations lends another. */
 /* SM_FULL with its sentence when an event of so many bytes finds no room (limits.outbox,

@@ -100,6 +100,10 @@ static const metric metrics[] = {
      "How long the store took to answer its last read, or lets one wait now."},
     {"store_queued", GAUGE, "store.queued", NULL, "Operations that wait for the store."},
     {"store_size_bytes", GAUGE, "store.bytes", NULL, "Size of the database and its journal."},
+    {"store_set_aside", GAUGE, "store.set_aside", NULL,
+     "Corrupt databases that lie aside and were not looked after."},
+    {"store_healed_total", COUNTER, "store.healed", NULL,
+     "Times that files of the database were taken away and put back."},
     {"log_lines_dropped_total", COUNTER, "log_dropped", NULL,
      "Lines of the log that nobody read in time."},
 };

@@ -98,6 +98,7 @@ def test_alert_rules():
         get = ('local r, e = require "selfmon.http".get(arg[1]); if not r then print(e) os.exit(1) end '
                'io.write(r.body) os.exit(r.status == 200)')
         script = p.write("get.lua", get)
+        wait_for(lambda: p.run("lua", str(script), f"http://{line.group(1)}/ready").code == 0, "it is ready", 60)
         done = p.run("lua", str(script), f"http://{line.group(1)}/metrics")
         assert done.code == 0, done
         for metric in set(re.findall(r"selfmon_\w+", rules)):
