@@ -130,13 +130,15 @@ def test_pauses_are_short():
                        (row[0] + n + 1, f"event-{n}") + row[2:15] + ("y" * 10000,) + row[16:])
         db.commit()
         db.close()
-        p.daemon()
-        wait_for(lambda: p.run("status").code == 0, "the daemon", 60)
+        d = p.daemon()
+        wait_for(lambda: "daemon: pid" in p.run("status").out, "the daemon", 60)
         ends = []
         copying = subprocess.Popen([BINARY, "backup", "--json", "copy"], cwd=p.dir, env=clean_env(),
                                    stdout=subprocess.PIPE)
         while copying.poll() is None:
-            ends.append(p.run("status", "--json").json()["store"]["ping"])
+            done = p.run("status", "--json")
+            assert done.code == 0, (done, d.process.poll(), d.err)
+            ends.append(done.json()["store"]["ping"])
         told = json.loads(copying.communicate()[0])
         assert told["bytes"] > 100 << 20 and told["events"] >= 10001, told
         assert max(ends) < 1, max(ends)

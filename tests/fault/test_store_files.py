@@ -131,7 +131,7 @@ def test_second_instance():
     """a second daemon on the same directory ends at once and names the first; also by another path of it"""
     with project() as p:
         first = p.daemon()
-        wait_for(lambda: p.run("status").code == 0, "the first", 60)
+        wait_for(lambda: "daemon: pid" in p.run("status").out, "the first", 60)
         (p.dir / "link").symlink_to(store(p).parent)
         second = p.run("run", "inspections/")
         assert second.code == 1 and f"is held by process {first.pid} (run)" in second.err, second
@@ -149,7 +149,7 @@ def test_second_instance():
         assert p.run("status").code == 0 and first.process.poll() is None
         first.kill()
         third = p.daemon()  # what a kill leaves does not hold it
-        wait_for(lambda: p.run("status").code == 0, "the third", 60)
+        wait_for(lambda: "daemon: pid" in p.run("status").out, "the third", 60)
         assert third.stop() == 0, third.err
 
 
