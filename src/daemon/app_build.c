@@ -125,6 +125,11 @@ void sm_app_pool_options(const sm_app *a, sm_dispatcher_options *out) {
     out->burst_bytes = body * parallel;
 }
 
+static const sm_secret *secret_of(void *app, const char *name) {
+    const sm_app *a = app;
+    return sm_config_secret(a->o.config, name);
+}
+
 sm_rc sm_app_build(sm_app *a, sm_err *err) {
     const sm_config *c = a->o.config;
     bool keeps = a->o.mode == SM_APP_DAEMON || a->o.mode == SM_APP_ONCE;
@@ -177,6 +182,7 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
                                 .desks = a->desks,
                                 .node = c->node,
                                 .ended = sm_app_run_ended,
+                                .secret_of = secret_of,
                                 .ended_ctx = a};
     a->runner = sm_runner_new(&runner);
     if (a->o.mode == SM_APP_DAEMON) {

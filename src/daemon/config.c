@@ -94,6 +94,8 @@ static sm_rc load(sm_conf *c, const char *self, bool need_root, sm_config **out,
         rc = sm_conf_secrets(c, why);
     if (rc == SM_OK)
         rc = sm_conf_find_root(c, need_root, why);
+    if (rc == SM_OK && need_root)
+        sm_conf_open_granted(c);
     if (rc == SM_OK) {
         sm_conf_find_state(c);
         sm_conf_fill(c);

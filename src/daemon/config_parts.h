@@ -22,6 +22,9 @@ typedef struct sm_conf { /* one loading, on its caller's stack */
 /* Adds a path (copied) to what the configuration was read from. */
 void sm_conf_add_file(sm_conf *c, const char *path);
 
+/* Opens the secrets that scripts may use; for who runs them. */
+void sm_conf_open_granted(sm_conf *c);
+
 /* config_find: where things are. */
 /* Fills made->file, shown and dir; leaves them NULL when there is no file. */
 sm_rc sm_conf_find_file(sm_conf *c, sm_err *err);

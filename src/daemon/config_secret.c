@@ -6,6 +6,7 @@
  */
 #include "daemon/config_parts.h"
 #include "base/fsx.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/str.h"
@@ -191,6 +192,35 @@ static sm_rc check_files(sm_conf *c, sm_err *err) {
         sm_secret_free(value);
     }
     return SM_OK;
+}
+
+/* Secrets that a script may use: those that are granted to some pattern. One that cannot be read
+ * now is the script's to notice. */
+void sm_conf_open_granted(sm_conf *c) {
+    const char *pattern;
+    json_t *list, *one;
+    size_t i;
+    json_object_foreach(c->made->grant, pattern, list) {
+        json_t *all = json_is_array(list) ? json_incref(list) : json_pack("[O]", list);
+        json_array_foreach(all, i, one) {
+            const char *name = json_is_string(one) ? json_string_value(one) : "";
+            sm_secretsrc *source = NULL;
+            sm_err why = SM_ERR_INIT;
+            if (strncmp(name, "secret:", 7) != 0)
+                continue;
+            name += 7;
+            const json_t *from = json_object_get(c->made->secrets, name);
+            char *key = sm_asprintf("secrets.%s", name);
+            if (from && !sm_config_secret(c->made, key)) {
+                if (sm_secretsrc_open(from, c->dir, c->stop, &source, &why) == SM_OK)
+                    hold(c, key, NULL, source, sm_json_dump(from, NULL));
+                else
+                    sm_log(SM_LOG_WARN, "%s: %s; scripts do not get it", key, why.msg);
+            }
+            free(key);
+        }
+        json_decref(all);
+    }
 }
 
 sm_rc sm_conf_secrets(sm_conf *c, sm_err *err) {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/str.h"
 #include "platform/params.h"
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,27 @@ static json_t *run_ctx(const job *j) {
     return ctx;
 }
 
+/* The granted secrets that are configured, by name; NULL when there are none. */
+static json_t *secrets_of(const sm_runner *r, const sm_inspection *p) {
+    json_t *out = NULL, *one;
+    size_t i, n;
+    json_array_foreach(p->grants, i, one) {
+        const char *name = json_is_string(one) ? json_string_value(one) : "";
+        if (!sm_str_starts(name, "secret:"))
+            continue;
+        char *key = sm_asprintf("secrets.%s", name + strlen("secret:"));
+        const sm_secret *secret = r->o.secret_of ? r->o.secret_of(r->o.ended_ctx, key) : NULL;
+        free(key);
+        if (!secret)
+            continue;
+        const char *bytes = sm_secret_bytes(secret, &n);
+        if (!out)
+            out = json_object();
+        json_object_set_new(out, name + strlen("secret:"), sm_json_text(bytes, n));
+    }
+    return out;
+}
+
 static void dispatch(job *j) {
     sm_runner *r = j->runner;
     if (r->stopping) {
@@ -309,7 +331,7 @@ static void dispatch(job *j) {
                           .params = json_incref(j->params),
                           .ctx = run_ctx(j),
                           .net = j->inspection->net,
-                          .secrets = NULL,
+                          .secrets = secrets_of(r, j->inspection),
                           .alone = j->alone || own,
                           .lane = lane,
                           .done = ended,

@@ -28,6 +28,9 @@ typedef struct sm_runner_options {
     /* Every recorded end, before it is told to who asked; repeat: another attempt follows. NULL:
      * nobody counts. */
     void (*ended)(void *ended_ctx, const json_t *report, bool repeat);
+    /* The secret of the configuration called "secrets.NAME" as it is now, borrowed; NULL: there is
+     * none. */
+    const sm_secret *(*secret_of)(void *ended_ctx, const char *name);
     void *ended_ctx;
 } sm_runner_options;
 

@@ -1,5 +1,7 @@
 """No secret appears in any output, log, process list or the database."""
+import http.server
 import os
+import threading
 import pathlib
 
 from harness import project, report, run_all, simple, wait_for, workers_of
@@ -69,6 +71,45 @@ def test_secret_without_a_grant():
         assert item["outcome"] == "failed", item
         assert 'inspections/a.lua:4: permission "secret:shop" is not granted to a.run: add it to grant in ' \
                'selfmon.conf.lua' in item["error"], item
+
+
+def test_secret_reaches_only_the_target():
+    """a granted secret goes into the request and nowhere else; read again when its file changes"""
+    seen = []
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers.get("Authorization"))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with project() as p:
+            key = p.write("shop.key", "top-secret-of-the-shop\n")
+            key.chmod(0o600)
+            p.write("selfmon.conf.lua", 'return { secrets = { shop = { file = "shop.key" } }, '
+                                        'grant = { ["a.run"] = { "secret:shop" } } }')
+            p.script("a.lua", f'''monitor{{ title = "T", permissions = {{ "secret:shop" }} }}
+function run()
+  local secret = require "selfmon.secret"
+  print(secret "shop")
+  require "selfmon.http".get("http://127.0.0.1:{server.server_address[1]}/", {{ auth = {{ bearer = secret "shop" }} }})
+end''')
+            done = p.once()
+            assert done.code == 0 and seen == ["Bearer top-secret-of-the-shop"], (done, seen)
+            key.write_text("another-one-now\n")
+            done = p.once("-v")
+            assert seen[-1] == "Bearer another-one-now", seen
+            assert b"top-secret" not in bytes_of(p.dir / ".selfmon") and "another-one" not in done.out + done.err
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_script_has_no_environment():
