@@ -172,10 +172,11 @@ static sm_rc finish_healing(sm_core *c, sm_err *err) {
     return rc;
 }
 
-/* One try; *aside asks for another on a new file. */
-static sm_rc try_open(sm_core *c, bool *aside, sm_err *err) {
+/* One try; *again asks for another. What looks corrupt is moved aside the second time only: to
+ * SQLite a page that the disk fails to read once is corrupt as well (SQLITE_IOERR_CORRUPTFS). */
+static sm_rc try_open(sm_core *c, bool second, bool *again, sm_err *err) {
     bool made;
-    *aside = false;
+    *again = false;
     sm_rc rc = c->read_only ? SM_OK : finish_healing(c, err);
     if (rc != SM_OK)
         return rc;
@@ -192,11 +193,12 @@ static sm_rc try_open(sm_core *c, bool *aside, sm_err *err) {
         return SM_OK;
     bool corrupt = is_corrupt(c);
     disconnect(c, had_wal);
-    if (corrupt && !c->read_only) {
+    *again = corrupt && !second;
+    if (corrupt && second && !c->read_only) {
         char why[SM_ERR_MAX];
         sqlite3_snprintf(sizeof why, why, "%s", err->msg);
         rc = sm_place_aside(c->path, why, err);
-        *aside = rc == SM_OK;
+        *again = rc == SM_OK;
     }
     return rc;
 }
@@ -213,10 +215,10 @@ sm_rc sm_core_open(sm_core *c, const sm_store_options *opt, sm_err *err) {
     c->min_free = opt->min_free_bytes;
     c->free_left = -1;
     c->cursors = json_object();
-    bool aside;
-    sm_rc rc = try_open(c, &aside, e);
-    if (aside)
-        rc = try_open(c, &aside, e);
+    bool again;
+    sm_rc rc = try_open(c, false, &again, e);
+    for (int i = 0; again && i < 2; i++) /* as it is, and on a new file */
+        rc = try_open(c, true, &again, e);
     if (rc == SM_OK && !c->read_only) {
         c->dirfd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (c->dirfd < 0)
