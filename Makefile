@@ -35,7 +35,7 @@ run: deps all
 
 # Everything a change must pass.
 test: deps-test all-tests asan
-	@tools/run_tests --build $(BUILD) --asan $(BUILD)/asan checks unit asan replay spec e2e storm soak
+	@tools/run_tests --build $(BUILD) --asan $(BUILD)/asan checks unit asan replay spec e2e storm points soak
 
 # A daemon under everything at once; MINUTES=60 unless told otherwise.
 soak: all-tests

@@ -202,11 +202,12 @@ def report(status="warning", title="Something", tags="{}"):
 
 
 def run_all(names):
-    """Runs every test_ function of a module's globals(); exits 1 when one failed."""
+    """Runs every test_ function of a module's globals(); exits 1 when one failed. Arguments: parts of the names
+    of those to run, or =NAME for exactly one."""
     tests = [(n, f) for n, f in names.items() if n.startswith("test_") and callable(f)]
     only = sys.argv[1:]
     if only:
-        tests = [t for t in tests if any(word in t[0] for word in only)]
+        tests = [t for t in tests if any(word in t[0] or word == "=" + t[0] for word in only)]
     bad = 0
     for number, (name, test) in enumerate(tests, 1):
         title = (test.__doc__ or name).strip().splitlines()[0]

@@ -94,7 +94,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_any(self):
         if "Transfer-Encoding" in self.headers:
             self.server.platform.errors.append("a chunked request")
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # who asks was killed in the middle: nothing was received
+            self.close_connection = True
+            return
         if len(self.path) > 8190:
             self.server.platform.errors.append(f"a request line of {len(self.path)} bytes")
         prefix, path = self.server.platform.prefix, self.path

@@ -7,6 +7,7 @@ with that id and that title, and be delivered by a run without faults.
 """
 import contextlib
 import http.server
+import json
 import os
 import pathlib
 import shutil
@@ -159,6 +160,32 @@ def compare(oracle, events, what):
     assert not waiting, (what, "not delivered", waiting)
 
 
+def five_checks(oracle, events, arrived, what):
+    """What report() returned for against what the store lists and the platform took (in order of arrival): lost,
+    unexpected, one body per id, no report under two ids, everything delivered. The sixth, that a fresh event
+    flows, is the caller's. Returns the counts as one line."""
+    with oracle.lock:
+        tried, acked = set(oracle.tried), dict(oracle.acked)
+    bodies = {}
+    for event in arrived:
+        bodies.setdefault(event.id, []).append((event.title, json.dumps(event.dimension, sort_keys=True),
+                                                event.all.get("df_message")))
+    lost = {t: i for t, i in acked.items() if i not in bodies}
+    assert not lost, (what, f"{len(lost)} acknowledged, then lost", list(lost.items())[:3])
+    unexpected = [b for b in bodies.values() if b[0][0] not in tried]
+    assert not unexpected, (what, "arrived, but never reported", unexpected[:3])
+    changed = {i: b for i, b in bodies.items() if len(set(b)) != 1}
+    assert not changed, (what, "one id with two bodies", list(changed.items())[:3])
+    wrong = [t for t, i in acked.items() if bodies[i][0][0] != t]
+    assert not wrong, (what, "the body of another", wrong[:3])
+    assert len({b[0][0] for b in bodies.values()}) == len(bodies), (what, "one report under two ids")
+    waiting = [e for e in events if e["delivery"] != "delivered"]
+    assert not waiting, (what, f"{len(waiting)} not delivered", waiting[:2])
+    repeats = sum(map(len, bodies.values())) - len(bodies)
+    return (f"{len(acked)} acknowledged, {len(bodies)} arrived, {repeats} sent again with the same id, lost 0, "
+            f"unexpected 0, duplicates by id 0")
+
+
 def inject(p, rules, args, timeout=30, state=None, only=None):
     """Runs the program under strace with -e inject rules; returns (exit code, stdout+stderr). A program
     that was killed by a signal has a negative code. No end within the timeout is a failure."""
@@ -173,7 +200,7 @@ def inject(p, rules, args, timeout=30, state=None, only=None):
         command += ["--state-dir", str(state)]
     log = p.dir / "strace.out"
     with open(log, "w") as out:
-        process = subprocess.Popen(command, cwd=p.dir, env=clean_env(), stdout=out, stderr=out,
+        process = subprocess.Popen(command, cwd=p.dir, env=clean_env(**getattr(p, "env", {})), stdout=out, stderr=out,
                                    stdin=subprocess.DEVNULL, start_new_session=True)
         try:
             code = process.wait(timeout=timeout)
