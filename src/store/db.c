@@ -99,6 +99,8 @@ static sm_rc connect(sm_core *c, sm_err *err) {
      * file is exclusive from the first read on (wal.html, section 8). */
     if (sqlite3_exec(c->h, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL) != SQLITE_OK)
         return sm_sql_fail(c, err, "locking_mode");
+    if (!c->read_only && sqlite3_db_readonly(c->h, "main") == 1)
+        return sm_err_set(err, SM_DENIED, "the database %s is not writable: chmod u+w it", c->path);
     sm_rc out = sm_migrate_check(c, err);
     if (out != SM_OK)
         return out;

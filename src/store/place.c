@@ -36,17 +36,24 @@ static const struct {
     {0x00c36400, "Ceph"}, {0x0bd00bd0, "Lustre"}, {0x01021997, "9P"},
 };
 
+const char *sm_place_network(uint32_t magic) {
+    for (size_t i = 0; i < SM_ARRAY_LEN(network_types); i++) {
+        if (magic == network_types[i].magic)
+            return network_types[i].name;
+    }
+    return NULL;
+}
+
 static sm_rc refuse_network(const char *path, const char *dir, sm_err *err) {
     struct statfs fs;
     if (statfs(dir, &fs) != 0)
         return sm_err_sys(err, errno, "the directory %s", dir);
-    for (size_t i = 0; i < SM_ARRAY_LEN(network_types); i++) {
-        if ((uint32_t)fs.f_type == network_types[i].magic)
-            return sm_err_set(err, SM_INVALID,
-                              "the database %s lies on a network file system (%s), where its locks "
-                              "do not hold: set state_dir to a local disk",
-                              path, network_types[i].name);
-    }
+    const char *name = sm_place_network((uint32_t)fs.f_type);
+    if (name != NULL)
+        return sm_err_set(err, SM_INVALID,
+                          "the database %s lies on a network file system (%s), where its locks do "
+                          "not hold: set state_dir to a local disk",
+                          path, name);
     return SM_OK;
 }
 
@@ -95,7 +102,13 @@ sm_rc sm_place_check(const char *path, bool create, bool *made, sm_err *err) {
     }
     if ((rc = refuse_network(path, dir, err)) != SM_OK)
         goto out;
-    if (create && (st.st_mode & 077) != 0 && chmod(path, 0600) != 0)
+    if (create && st.st_uid != geteuid() && geteuid() != 0)
+        rc = sm_err_set(
+            err, SM_DENIED,
+            "the database %s belongs to another user (uid %u): run as that user, or chown "
+            "it",
+            path, (unsigned)st.st_uid);
+    else if (create && (st.st_mode & 077) != 0 && chmod(path, 0600) != 0)
         rc = sm_err_sys(err, errno, "the database %s: cannot set its mode to 0600", path);
 out:
     free(dir);

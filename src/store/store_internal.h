@@ -139,6 +139,8 @@ bool sm_arg_is_glob(const char *id);
 /* Refuses links, other things than regular files and network file systems; makes the file (0600)
  * when it is missing and `create`; *made tells. SM_NOT_FOUND when missing and not `create`. */
 sm_rc sm_place_check(const char *path, bool create, bool *made, sm_err *err);
+/* Name of a network file system by its number (statfs), or NULL. */
+const char *sm_place_network(uint32_t magic);
 /* Renames file, -wal and -shm to `*.corrupt.<time>` and logs the sentence `why`. */
 sm_rc sm_place_aside(const char *path, const char *why, sm_err *err);
 /* Bytes that the owner of the daemon may still use on the file system. */

@@ -211,6 +211,65 @@ static void a_kept_copy_is_put_in_place(void **state) {
     place_drop(&at);
 }
 
+/* Damage of many kinds, by a row of numbers that is always the same. */
+static void damage(const char *path, unsigned seed) {
+    struct stat st;
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fstat(fileno(f), &st), 0);
+    uint32_t x = seed * 2654435761U + 1;
+    for (unsigned i = 0; i < 1 + seed % 7; i++) {
+        x = x * 1664525U + 1013904223U;
+        long at = seed % 3 == 0 ? (long)(x % 4096) : (long)(x % (uint32_t)st.st_size);
+        fseek(f, at, SEEK_SET);
+        for (unsigned k = 0; k < 1U << seed % 10; k++)
+            fputc((int)((x >> k % 24) + k) & 0xff, f);
+    }
+    fclose(f);
+    if (seed % 5 == 4)
+        assert_int_equal(truncate(path, (long)(x % (uint32_t)st.st_size)), 0);
+}
+
+static void salvage_survives_any_damage(void **state) {
+    (void)state;
+    int64_t recovered = 0;
+    place at;
+    char bad[128], pristine[128], work[128];
+    place_make(&at);
+    snprintf(pristine, sizeof pristine, "%s/pristine", at.dir);
+    snprintf(bad, sizeof bad, "%s/bad", at.dir);
+    snprintf(work, sizeof work, "%s/work", at.dir);
+    sm_store *s = open_plain(pristine);
+    accept_many(s, 0, 60);
+    sm_store_close(s);
+    for (unsigned seed = 0; seed < 60; seed++) {
+        json_t *is = NULL;
+        sm_err err = SM_ERR_INIT;
+        char *copy = sm_asprintf("cp %s %s", pristine, bad);
+        assert_int_equal(system(copy), 0);
+        free(copy);
+        damage(bad, seed);
+        s = open_plain(at.path);
+        sm_rc rc = sm_store_call_sync(
+            s, SM_OP_SALVAGE, json_pack("{s:s, s:s}", "path", bad, "work", work), &is, &err);
+        if (rc != SM_OK && rc != SM_INVALID)
+            fail_msg("seed %u: %s: %s", seed, sm_rc_name(rc), err.msg);
+        recovered += sm_json_int(is, "recovered", 0);
+        json_decref(is);
+        accept_many(s, 1000, 1);
+        json_t *next = call(s, SM_OP_OUTBOX_CLAIM, "{'now_ms':1}");
+        assert_true(json_array_size(next) > 0);
+        json_decref(next);
+        sm_store_close(s);
+        expect_intact(at.path);
+        assert_int_equal(place_files(at.dir, "work", false), 0);
+        place_files(at.dir, "store.db", true);
+    }
+    print_message("  %lld of 3600 events\n", (long long)recovered);
+    assert_true(recovered > 1800);
+    place_drop(&at);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_between_steps_are_in_the_copy),
@@ -221,6 +280,7 @@ int main(void) {
         cmocka_unit_test(taken_files_are_put_back),
         cmocka_unit_test(an_overwritten_database_is_not_written),
         cmocka_unit_test(a_kept_copy_is_put_in_place),
+        cmocka_unit_test(salvage_survives_any_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* What the store does with the file it is given: missing, held, linked, newer, foreign, corrupt,
  * half migrated, left by a killed process; and how a reader opens it. */
 #include "store_help.h"
+#include "store/store_internal.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -363,9 +364,82 @@ static void what_was_inflight_is_pending_after_a_start(void **state) {
     place_drop(&at);
 }
 
+/* The rest of a test as another user, in a process of its own; needs root. */
+static void as_another_user(const char *path, void (*then)(const char *path)) {
+    pid_t child = fork();
+    if (child == 0) {
+        if (seteuid(12345) != 0)
+            _exit(1);
+        then(path);
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+}
+
+static void it_is_anothers(const char *path) {
+    expect_open(path, false, SM_DENIED, "belongs to another user (uid 0)");
+}
+
+static void it_is_not_writable(const char *path) {
+    expect_open(path, false, SM_DENIED, "is not writable");
+}
+
+static void it_cannot_be_made(const char *path) {
+    expect_open(path, false, SM_IO, "cannot make the database");
+}
+
+static void what_is_not_ours_to_write_is_refused(void **state) {
+    (void)state;
+    place at;
+    size_t n, m;
+    if (geteuid() != 0)
+        skip();
+    place_make(&at);
+    assert_int_equal(chmod(at.dir, 0755), 0);
+    as_another_user(at.path, it_cannot_be_made);
+    assert_int_equal(place_files(at.dir, "store", false), 0);
+    fill(at.path);
+    char *before = bytes_of(at.path, &n);
+    assert_int_equal(chown(at.dir, 12345, 12345), 0);
+    assert_int_equal(chmod(at.path, 0644), 0);
+    as_another_user(at.path, it_is_anothers);
+    assert_int_equal(chown(at.path, 12345, 12345), 0);
+    assert_int_equal(chmod(at.path, 0400), 0);
+    as_another_user(at.path, it_is_not_writable);
+    char *after = bytes_of(at.path, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(before, after, n);
+    assert_int_equal(place_files(at.dir, "store", false), 1);
+    free(before);
+    free(after);
+    place_drop(&at);
+}
+
+static void network_file_systems_are_known(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t magic;
+        const char *name;
+    } rows[] = {{0x6969, "NFS"},      {0xff534d42, "CIFS"}, {0xfe534d42, "SMB2"},
+                {0x00c36400, "Ceph"}, {0x01021997, "9P"},   {0xef53, NULL},
+                {0x01021994, NULL},   {0x9123683e, NULL},   {0x58465342, NULL},
+                {0x794c7630, NULL}};
+    for (size_t i = 0; i < SM_ARRAY_LEN(rows); i++) {
+        const char *name = sm_place_network(rows[i].magic);
+        if (rows[i].name == NULL)
+            assert_null(name);
+        else
+            assert_string_equal(name, rows[i].name);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_file_is_private),
+        cmocka_unit_test(what_is_not_ours_to_write_is_refused),
+        cmocka_unit_test(network_file_systems_are_known),
         cmocka_unit_test(settings_are_the_promised_ones),
         cmocka_unit_test(a_held_database_is_busy),
         cmocka_unit_test(readers_write_nothing),
