@@ -159,7 +159,7 @@ static sm_rc look_behind(sm_core *c, int64_t seq, const told *t, int64_t *proble
                          sm_err *err) {
     static const char sql[] =
         "SELECT e.status, o.seq FROM outbox o JOIN events e ON e.seq = o.seq WHERE o.dim = ?4 AND "
-        "o.state IN ('pending', 'inflight', 'held') AND o.seq > ?1 AND e.dimension = ?2 AND "
+        "o.waits = 1 AND o.seq > ?1 AND e.dimension = ?2 AND "
         "e.id = ?3 ORDER BY o.seq";
     sqlite3_stmt *st;
     bool row = true;
@@ -212,7 +212,7 @@ static sm_rc withdraw(sm_core *c, int64_t seq, int64_t before, const told *t, in
                       json_t *withdrawn, sm_err *err) {
     static const char pick[] =
         "SELECT o.seq, e.event_id FROM outbox o JOIN events e ON e.seq = o.seq WHERE o.dim = ?4 "
-        "AND o.state IN ('pending', 'inflight', 'held') AND o.seq > ?1 AND o.seq < ?5 AND "
+        "AND o.waits = 1 AND o.seq > ?1 AND o.seq < ?5 AND "
         "e.status = 'ok' AND e.dimension = ?2 AND e.id = ?3 AND e.policy IS NOT NULL";
     static const char mark[] =
         "UPDATE events SET policy = '{\"rule\":\"withdrawn\",\"send\":false}' WHERE seq = ?1";

@@ -50,10 +50,9 @@ sm_rc sm_outbox_room(sm_core *c, int64_t bytes, sm_err *err) {
 
 static sm_rc add_to_outbox(sm_core *c, const char *account, const char *id, int64_t seq,
                            const char *dimension, int64_t bytes, sm_err *err) {
-    static const char sql[] =
-        "INSERT INTO outbox (seq, account, id, dim, state, head, bytes) "
-        "VALUES (?1, ?2, ?3, ?4, 'pending', NOT EXISTS (SELECT 1 FROM outbox "
-        "INDEXED BY outbox_dim WHERE dim = ?4 AND " SM_SQL_UNFINISHED "), ?5)";
+    static const char sql[] = "INSERT INTO outbox (seq, account, id, dim, state, head, bytes) "
+                              "VALUES (?1, ?2, ?3, ?4, 'pending', NOT EXISTS (SELECT 1 FROM outbox "
+                              "INDEXED BY outbox_dim WHERE dim = ?4 AND " SM_SQL_WAITS "), ?5)";
     sm_rc rc = sm_outbox_room(c, bytes, err);
     if (rc != SM_OK)
         return rc;

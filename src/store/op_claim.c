@@ -87,7 +87,7 @@ static sm_rc add_follower(claim *k, lane *l, const item *it, sm_err *err) {
         "SELECT seq, bytes, state <> 'inflight' AND account = ?3 AND id = ?4 AND (due_ms <= ?5 OR "
         "due_ms > ?6 OR coalesce(changed_ns <= ?7, 0)) FROM outbox INDEXED BY outbox_dim WHERE dim "
         "= ?1 AND seq > ?2 "
-        "AND " SM_SQL_UNFINISHED " ORDER BY seq LIMIT 1";
+        "AND " SM_SQL_WAITS " ORDER BY seq LIMIT 1";
     sqlite3_stmt *st;
     bool row;
     sm_rc rc = sm_sql_query(k->c, &st, err, sql, "iittiii", it->dim, it->seq, l->account, l->id,

@@ -24,7 +24,7 @@ sm_box_state sm_box_parse(const char *name) {
 
 sm_rc sm_outbox_promote(sm_core *c, int64_t dim, sm_err *err) {
     static const char sql[] = "SELECT seq, head FROM outbox INDEXED BY outbox_dim WHERE dim = ?1 "
-                              "AND " SM_SQL_UNFINISHED " ORDER BY seq LIMIT 1";
+                              "AND " SM_SQL_WAITS " ORDER BY seq LIMIT 1";
     sqlite3_stmt *st;
     bool row;
     sm_rc rc = sm_sql_query(c, &st, err, sql, "i", dim);
@@ -112,14 +112,15 @@ sm_rc sm_outbox_put(sm_core *c, sm_box_row *r, sm_box_state to, const char *verd
                     const json_t *args, json_t *withdrawn, sm_err *err) {
     static const char sql[] =
         "UPDATE outbox SET state = ?2, due_ms = ?3, attempt = attempt + ?4, tries = tries + 1, "
-        "changed_ns = ?5, reason = ?6, head = CASE WHEN ?2 = 'refused' THEN 0 ELSE head END "
+        "changed_ns = ?5, reason = ?6, head = CASE WHEN ?2 = 'refused' THEN 0 ELSE head END, waits "
+        "= ?2 <> 'refused' "
         "WHERE seq = ?1";
     const json_t *reason = json_object_get(args, "reason");
     sm_rc rc = write_attempt(c, r, at_ns, verdict, reason, to == SM_BOX_REFUSED, err);
     if (rc == SM_OK && r->state == SM_BOX_REFUSED && to != SM_BOX_REFUSED)
         rc = sm_sql_run(c, err,
                         "UPDATE outbox INDEXED BY outbox_dim SET head = 0 WHERE dim = ?1 "
-                        "AND " SM_SQL_UNFINISHED " AND head = 1",
+                        "AND " SM_SQL_WAITS " AND head = 1",
                         "i", r->dim);
     if (rc == SM_OK)
         rc = sm_sql_run(c, err, sql, "itiiij", r->seq, state_names[to],
@@ -203,12 +204,13 @@ sm_rc sm_op_outbox_stats(sm_core *c, const json_t *args, json_t **result, sm_err
     if (rc == SM_OK && account)
         rc = sm_sql_int(c, &next, INT64_MIN, err,
                         "SELECT due_ms FROM outbox INDEXED BY outbox_due "
-                        "WHERE " SM_SQL_READY " AND account = ?1 ORDER BY due_ms LIMIT 1",
+                        "WHERE due_ms > 0 AND " SM_SQL_READY
+                        " AND account = ?1 ORDER BY due_ms LIMIT 1",
                         "t", account);
     else if (rc == SM_OK)
         rc = sm_sql_int(c, &next, INT64_MIN, err,
                         "SELECT min(due_ms) FROM outbox INDEXED BY outbox_due "
-                        "WHERE " SM_SQL_READY,
+                        "WHERE due_ms > 0 AND " SM_SQL_READY,
                         "");
     if (rc != SM_OK)
         return rc;

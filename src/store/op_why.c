@@ -120,7 +120,7 @@ static sm_rc read_outbox(sm_core *c, int64_t seq, json_t **out, sm_err *err) {
     static const char sql[] =
         "SELECT state, tries, CASE WHEN due_ms > 0 THEN due_ms * 1000000 END, head, reason, "
         "(SELECT count(*) FROM outbox b INDEXED BY outbox_dim WHERE b.dim = o.dim AND "
-        "b.state IN ('pending', 'inflight', 'held') AND b.seq < o.seq) FROM outbox o WHERE seq = "
+        "b.waits = 1 AND b.seq < o.seq) FROM outbox o WHERE seq = "
         "?1";
     sqlite3_stmt *st;
     sm_rc rc = sm_sql_query(c, &st, err, sql, "i", seq);

@@ -17,6 +17,7 @@
 /* Text of the conditions of the partial indexes: SQLite uses such an index only when the query
  * repeats its condition word for word. */
 #define SM_SQL_UNFINISHED "state IN ('pending', 'inflight', 'held')"
+#define SM_SQL_WAITS "waits = 1" /* the same, for the index by dimension */
 #define SM_SQL_READY "head = 1 AND state IN ('pending', 'held')"
 
 enum { SM_SQL_CACHE = 256 }; /* slots for prepared statements; about 80 are used */

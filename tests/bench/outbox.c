@@ -77,9 +77,17 @@ static long resident_kib(void) {
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+static double cpu_seconds(void) {
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 /* Delivers up to n events; per second. The first batch tells whether it is fair. */
-static double drain(sm_store *s, long n, int *lanes) {
+static double drain(sm_store *s, long n, int *lanes, double *cpu_us) {
     int64_t begin = sm_mono_ns();
+    double cpu = cpu_seconds();
     long done = 0;
     *lanes = 0;
     while (done < n) {
@@ -106,6 +114,7 @@ static double drain(sm_store *s, long n, int *lanes) {
         if (empty)
             break;
     }
+    *cpu_us = (cpu_seconds() - cpu) * 1e6 / (double)(done > 0 ? done : 1);
     return (double)done / seconds_since(begin);
 }
 
@@ -114,6 +123,7 @@ int main(int argc, char **argv) {
     long n = argc > 2 ? strtol(argv[2], NULL, 10) : 100000;
     long drained = argc > 3 ? strtol(argv[3], NULL, 10) : 100000;
     int lanes;
+    double cpu_us;
     snprintf(dir, sizeof dir, "%s/bench_outbox.XXXXXX", argc > 1 ? argv[1] : ".");
     if (mkdtemp(dir) == NULL) {
         perror(dir);
@@ -143,9 +153,11 @@ int main(int argc, char **argv) {
     json_decref(stats);
     json_decref(health);
     json_decref(list);
-    double rate = drain(s, drained < n ? drained : n, &lanes);
-    printf("P12 drain: %.0f events/s (target %d), %d inspections in the first batch\n", rate,
-           TARGET_DRAIN, lanes);
+    double rate = drain(s, drained < n ? drained : n, &lanes, &cpu_us);
+    printf(
+        "P12 drain: %.0f events/s (target %d), CPU %.1f us per event, %d inspections in the first "
+        "batch\n",
+        rate, TARGET_DRAIN, cpu_us, lanes);
     sm_store_close(s);
     unlink(path);
     rmdir(dir);
