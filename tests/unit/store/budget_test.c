@@ -7,6 +7,7 @@ typedef struct world {
     const char *policy;
     int64_t now_s;
     int runs, events;
+    const char *id; /* NULL: a.run */
 } world;
 
 static int setup(void **state) {
@@ -30,7 +31,7 @@ static int teardown(void **state) {
 static json_t *head(const world *w) {
     char run[24];
     snprintf(run, sizeof run, "r%d", w->runs);
-    json_t *o = report_of("a.run", json_array());
+    json_t *o = report_of(w->id ? w->id : "a.run", json_array());
     json_object_set_new(o, "run", json_string(run));
     if (w->policy)
         json_object_set_new(o, "policy", parse(w->policy));
@@ -211,6 +212,21 @@ static void a_window_holds_by_the_daemons_word(void **state) {
     expect_out(w, "warning a;");
 }
 
+/* `was` keeps the association key, and with it the state. */
+static void a_renamed_inspection_keeps_its_state(void **state) {
+    world *w = *state;
+    w->policy = "{'recover': true, 'on_change': true}";
+    say(w, "a", "warning", NULL);
+    end_run(w, "ok");
+    expect_out(w, "warning a;");
+    w->id = "moved/b.run";
+    say(w, "a", "warning", NULL);
+    end_run(w, "ok");
+    expect_out(w, "");
+    end_run(w, "ok");
+    expect_out(w, "ok a;");
+}
+
 static void what_comes_twice_counts_once(void **state) {
     world *w = *state;
     w->policy = "{'on_change': true, 'confirm': {'fail': 2}}";
@@ -231,7 +247,7 @@ int main(void) {
         ROW(too_many_dimensions_become_a_digest),    ROW(too_many_events_wait_for_the_next_window),
         ROW(an_incomplete_run_recovers_nothing),     ROW(a_mute_holds_back_and_makes_up),
         ROW(a_mute_of_one_dimension_ends_by_itself), ROW(a_window_holds_by_the_daemons_word),
-        ROW(what_comes_twice_counts_once),
+        ROW(what_comes_twice_counts_once),           ROW(a_renamed_inspection_keeps_its_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
