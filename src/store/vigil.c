@@ -142,10 +142,11 @@ static void give_up(sm_core *c, const char *what, const char *why) {
     bool read = sm_backup_copy(c, image, 0, &err) == SM_OK;
     sm_core_drop(c);
     c->broken = c->overwritten = true;
-    snprintf(c->alarm, sizeof c->alarm,
-             "the database %s was %s while it was open (%s); nothing more is accepted until the "
-             "program is started again",
-             c->path, what, why);
+    snprintf(
+        c->alarm, sizeof c->alarm,
+        "the database %s was %s while it was open (%.400s); nothing more is accepted until the "
+        "program is started again",
+        c->path, what, why);
     if (sm_place_aside(c->path, c->alarm, &err) != SM_OK)
         sm_log(SM_LOG_ERROR, "%s; %s", c->alarm, err.msg);
     char *name = sm_place_name(c->path, "corrupt");
@@ -192,7 +193,7 @@ sm_rc sm_vigil_look(sm_core *c, sm_err *err) {
     }
     if (rc != SM_OK) {
         snprintf(c->alarm, sizeof c->alarm,
-                 "the database %s was %s while it was open, and cannot be put back yet: %s",
+                 "the database %s was %s while it was open, and cannot be put back yet: %.400s",
                  c->path, what, why.msg);
         if (first)
             sm_log(SM_LOG_ERROR, "%s; do not stop the program: it still has all of it", c->alarm);
