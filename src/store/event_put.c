@@ -38,13 +38,14 @@ sm_rc sm_outbox_room(sm_core *c, int64_t bytes, sm_err *err) {
         sm_rc rc = sm_place_free(c->dirfd, &c->free_left, err);
         if (rc != SM_OK)
             return rc;
+        c->reserve = sm_place_reserve(c->dirfd, c->min_free);
     }
-    if (c->free_left < c->min_free)
+    if (c->free_left < c->reserve)
         return sm_err_set(err, SM_FULL,
                           "outbox is full: only %s free on the file system of %s, %s must stay "
                           "free (limits.min_free)",
                           sm_place_size(c->free_left, has, sizeof has), c->dir,
-                          sm_place_size(c->min_free, must, sizeof must));
+                          sm_place_size(c->reserve, must, sizeof must));
     return SM_OK;
 }
 

@@ -26,6 +26,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+/* What the journal grows to between two checkpoints, with the largest group behind it. */
+enum { JOURNAL_NEEDS = 8 << 20 };
+
 /* Magic numbers of linux/magic.h and statfs(2). */
 static const struct {
     uint32_t magic;
@@ -215,6 +218,15 @@ char *sm_store_aside_sentence(const json_t *is) {
         n == 1 ? "a corrupt database" : "corrupt databases", n == 1 ? "s" : "",
         n > 1 ? "newest: " : "", sm_json_str(is, "newest", "only a journal"),
         sm_place_size(sm_json_int(is, "bytes", 0), bytes, sizeof bytes));
+}
+
+int64_t sm_place_reserve(int dirfd, int64_t wanted) {
+    struct statvfs fs;
+    if (fstatvfs(dirfd, &fs) != 0)
+        return wanted;
+    int64_t all = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize, least = JOURNAL_NEEDS;
+    least = least > all / 4 ? all / 4 : least;
+    return wanted > least ? wanted : least;
 }
 
 bool sm_place_has_wal(const char *path) {

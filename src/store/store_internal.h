@@ -71,6 +71,7 @@ typedef struct sm_core {
     int schema;                 /* user_version */
     int64_t outbox_max;         /* limits.outbox; <= 0: none */
     int64_t min_free;           /* limits.min_free; <= 0: none */
+    int64_t reserve;            /* min_free as it holds here; known with free_left */
     int64_t free_left;          /* free bytes as this group sees them; -1: not asked yet */
     sm_counts counts;           /* as the current transaction sees them */
     sm_tally tally;             /* the same by inspection; sm_tally_settle before it is read */
@@ -146,6 +147,9 @@ const char *sm_place_network(uint32_t magic);
 sm_rc sm_place_aside(const char *path, const char *why, sm_err *err);
 /* Bytes that the owner of the daemon may still use on the file system. */
 sm_rc sm_place_free(int dirfd, int64_t *out, sm_err *err);
+/* limits.min_free as it holds: never so little that the journal could fill the file system, but at
+ * most a quarter of a small one. */
+int64_t sm_place_reserve(int dirfd, int64_t wanted);
 /* True when path's -wal is there and not empty. */
 bool sm_place_has_wal(const char *path);
 /* "1024 MiB", "12 KiB", "3 bytes" into out. */

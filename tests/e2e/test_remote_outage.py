@@ -18,7 +18,7 @@ def test_down_after_a_first_run():
         platform.checkers.of_func("a.run")["jsonScript"]["callKwargs"] = {"n": 5}
         assert p.outcomes() == {"a.run": "ok"}
         platform.stop()
-        time.sleep(1.1)
+        wait_for(lambda: p.run("status", "--json").json()["view_age"] > 1, "a view of more than a second ago")
         done = p.once("--wait", "2", "--drain", "2")
         assert done.code == 1, done
         newest = max(p.runs("--log"), key=lambda r: r["started"])
@@ -73,6 +73,8 @@ def test_daemon_through_an_outage():
         wait_for(lambda: set(p.deliveries()) == {"delivered"}, "everything delivered", 40)
         assert d.stop() == 0
         assert {e["event_id"] for e in p.events()} <= {e.id for e in platform.events} and not platform.duplicates()
+        order = [e["event_id"] for e in p.events()]
+        assert [e.id for e in platform.events] == order, "one dimension: in the order of the reports"
         assert len(platform.checkers.created) == 1
         platform.check()
 
@@ -238,7 +240,7 @@ def test_status_says_how_old():
         text = json.dumps(p.run("status", "--json").json())
         assert platform.url("openapi") in text and platform.url("openway") in text, text
         platform.stop()
-        time.sleep(3)
+        wait_for(lambda: p.run("status", "--json").json()["accounts"][0].get("last_error"), "a call failed", 30)
         done = p.run("status")
         assert done.code == 0 and "default" in done.out, done
         both = done.out + p.run("status", "--json").out
@@ -258,7 +260,8 @@ def test_filling_a_workspace():
         assert "registered" in done.out and "min" in done.out, done
         account = p.run("status", "--json").json()["accounts"][0]
         assert account["unregistered"] >= 30 and 240 <= account["fill_seconds"] <= 900, account
-        time.sleep(10)
+        budget = lambda: p.run("status", "--json").json()["accounts"][0]["budget"]
+        wait_for(lambda: budget()["key"] < 1 and budget()["waiting"] > 0, "calls wait for the budget", 30)
         assert d.stop() == 0
         assert len([c for c in platform.calls if c.server == "openapi"]) <= 6 + 3
         platform.check()
