@@ -54,6 +54,14 @@ void sm_core_drop(sm_core *c) {
     disconnect(c, true);
 }
 
+/* In place of SQLite's own checkpoint at so many pages: group does it when it knows that the
+ * database is still ours. */
+static int on_commit(void *core, sqlite3 *h, const char *name, int pages) {
+    (void)h, (void)name;
+    ((sm_core *)core)->wal_pages = pages;
+    return SQLITE_OK;
+}
+
 static sm_rc settings(sm_core *c, sm_err *err) {
     static const char *const first[] = {"PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON",
                                         "PRAGMA trusted_schema = OFF",
@@ -84,6 +92,7 @@ static sm_rc settings(sm_core *c, sm_err *err) {
                      JOURNAL_BYTES, CACHE_KIB);
     if (sqlite3_exec(c->h, text, NULL, NULL, NULL) != SQLITE_OK)
         return sm_sql_fail(c, err, "settings");
+    sqlite3_wal_hook(c->h, on_commit, c);
     return SM_OK;
 }
 
@@ -238,7 +247,7 @@ sm_rc sm_core_open(sm_core *c, const sm_store_options *opt, sm_err *err) {
     if (rc != SM_OK)
         sm_core_close(c);
     else
-        sm_vigil_note(c);
+        sm_vigil_note(c, true);
     return rc;
 }
 
@@ -271,7 +280,7 @@ sm_rc sm_core_reconnect(sm_core *c, sm_err *err) {
     if (out == SM_OK)
         out = sm_outbox_recount(c, err);
     if (out == SM_OK)
-        sm_vigil_note(c);
+        sm_vigil_note(c, true);
     if (out != SM_OK) {
         disconnect(c, true);
         c->retry_ns = sm_mono_ns() + SM_NS_PER_S;

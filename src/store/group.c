@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CHECKPOINT_PAGES = 1000 }; /* as SQLite's wal_autocheckpoint */
+
 static sm_rc exec(sm_core *c, const char *sql, sm_err *err) {
     return sm_sql_run(c, err, sql, "");
 }
@@ -131,8 +133,7 @@ static bool group_is_there(sm_core *c, sm_err *err) {
     int64_t found;
     return sm_sql_int(c, &found, -1, err, "SELECT value FROM meta WHERE key = 'group'", "") ==
                SM_OK &&
-           found == c->group &&
-           sqlite3_wal_checkpoint_v2(c->h, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL) == SQLITE_OK;
+           found == c->group && sm_vigil_checkpoint(c, SQLITE_CHECKPOINT_FULL) == SQLITE_OK;
 }
 
 /* After a transaction that did not commit; err says why. True when it is there after all. */
@@ -143,7 +144,7 @@ static bool settle_failure(sm_core *c, const sm_counts *before, bool committing,
     c->counts = *before;
     if (full) {
         /* Room in the journal comes back when its content is moved to the database. */
-        sqlite3_wal_checkpoint_v2(c->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+        sm_vigil_checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE);
         return false;
     }
     if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC) {
@@ -251,7 +252,9 @@ void sm_group_run(sm_core *c, sm_request **reqs, size_t n) {
         return;
     if (writes) {
         write_group(c, reqs, n);
-        sm_vigil_note(c);
+        sm_vigil_note(c, false);
+        if (c->h != NULL && !c->broken && c->wal_pages >= CHECKPOINT_PAGES)
+            (void)sm_vigil_checkpoint(c, SQLITE_CHECKPOINT_PASSIVE);
         return;
     }
     for (size_t i = 0; i < n; i++) {

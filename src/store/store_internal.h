@@ -83,6 +83,7 @@ typedef struct sm_core {
     char unwritten[SM_ERR_MAX]; /* why the last group could not be written; "" when it was */
     sm_backup *backup;          /* the copy that is being made, or NULL */
     sm_seen seen_db, seen_wal;  /* vigil.c */
+    int wal_pages;              /* of the journal after the last commit */
     bool adrift;                /* our files are gone; the open connection still has everything */
     bool overwritten;           /* broken because somebody else wrote into the files */
     int64_t heal_ns;            /* monotonic; not before: the next try to put them back */
@@ -173,8 +174,11 @@ sm_rc sm_core_reconnect(sm_core *c, sm_err *err);
 void sm_core_drop(sm_core *c);
 
 /* ---- vigil.c: the files under the open connection. */
-/* They are as we left them now. */
-void sm_vigil_note(sm_core *c);
+/* They are as we left them now: the journal, and the database when we wrote into it (which only
+ * opening and checkpoints do). */
+void sm_vigil_note(sm_core *c, bool database);
+/* sqlite3_wal_checkpoint_v2 into a database that is ours; its code. */
+int sm_vigil_checkpoint(sm_core *c, int mode);
 /* Are they as we left them? Puts them back when they can be. Not inside a transaction; the
  * connection may be another one afterwards. SM_IO: nothing can be written any more. */
 sm_rc sm_vigil_look(sm_core *c, sm_err *err);

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +55,38 @@ static fate look(const sm_seen *seen, const char *path) {
     return st.st_size == seen->size && mtime_of(&st) == seen->mtime_ns ? SAME : CHANGED;
 }
 
-void sm_vigil_note(sm_core *c) {
+/* A journal that was cut while we wrote behind the cut begins with a hole. */
+static fate look_at_journal(const sm_seen *seen, const char *path) {
+    unsigned char head[4] = {0};
+    fate is = look(seen, path);
+    if (is != SAME || !seen->known || seen->size == 0)
+        return is;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return SAME;
+    bool begins = pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head && head[0] == 0x37 &&
+                  head[1] == 0x7f;
+    close(fd);
+    return begins ? SAME : CHANGED;
+}
+
+void sm_vigil_note(sm_core *c, bool database) {
     if (c->read_only || c->h == NULL)
         return;
     char *wal = sm_asprintf("%s-wal", c->path);
-    note(&c->seen_db, c->path);
+    if (database || !c->seen_db.known)
+        note(&c->seen_db, c->path);
     note(&c->seen_wal, wal);
     free(wal);
+}
+
+int sm_vigil_checkpoint(sm_core *c, int mode) {
+    if (!c->read_only && look(&c->seen_db, c->path) != SAME)
+        return SQLITE_IOERR; /* not into a file that is not ours */
+    int rc = sqlite3_wal_checkpoint_v2(c->h, NULL, mode, NULL, NULL);
+    c->wal_pages = 0;
+    sm_vigil_note(c, true);
+    return rc;
 }
 
 bool sm_vigil_moved(const sm_core *c) {
@@ -173,7 +199,7 @@ sm_rc sm_vigil_look(sm_core *c, sm_err *err) {
     if (c->read_only || c->broken || c->h == NULL)
         return SM_OK;
     char *journal = sm_asprintf("%s-wal", c->path);
-    fate db = look(&c->seen_db, c->path), wal = look(&c->seen_wal, journal);
+    fate db = look(&c->seen_db, c->path), wal = look_at_journal(&c->seen_wal, journal);
     free(journal);
     if (db == SAME && wal == SAME)
         return SM_OK;
