@@ -5,7 +5,7 @@ MINUTES ?= 60
 PYTHON ?= /usr/bin/python3
 SECONDS ?= 60
 
-.PHONY: soak all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build deb
+.PHONY: test-fault-full soak all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build deb
 
 all:
 	@vendor/install --check build
@@ -50,6 +50,11 @@ test-all: deps-test all-tests asan tsan fuzz-build
 	@SELFMON_TEST_LONG=1 tools/run_tests --build $(BUILD) --asan $(BUILD)/asan --tsan $(BUILD)/tsan \
 	  --fuzz $(BUILD)/fuzz --seconds $(SECONDS) \
 	  checks unit asan tsan replay spec asan-spec e2e asan-e2e fault fuzz soak
+
+# Every point of the kill and error schedules, 200 random kills, every row of the fault matrix; writes
+# docs/reliability.md.
+test-fault-full: deps-test all-tests
+	@SELFMON_LUA=$(BUILD)/selfmon-lua SELFMON_TEST_LONG=1 SELFMON_FAULT_EVERY=1 $(PYTHON) tests/fault/matrix.py --run
 
 asan:
 	@cmake --preset asan -Wno-dev >/dev/null && cmake --build --preset asan
