@@ -211,6 +211,7 @@ static sm_rc look(sqlite3 *h, const char *path, sm_backup_facts *out, sm_err *er
         {"SELECT count(*) FROM events", offsetof(sm_backup_facts, events)},
         {"SELECT count(*) FROM outbox WHERE " SM_SQL_UNFINISHED,
          offsetof(sm_backup_facts, waiting)},
+        {"SELECT value FROM meta WHERE key = 'group'", offsetof(sm_backup_facts, group)},
     };
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(h, "PRAGMA quick_check(1)", -1, &st, NULL);

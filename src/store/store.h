@@ -221,6 +221,7 @@ sm_rc sm_store_call_sync(sm_store *s, sm_store_op op, json_t *args, json_t **res
 
 typedef struct sm_backup_facts {
     int64_t schema, events, waiting; /* rows of events, and of those that wait for delivery */
+    int64_t group;                   /* number of the last group of operations in it */
 } sm_backup_facts;
 
 /* Looks at a copy that nobody has open, as a whole (quick_check). SM_INVALID: damaged, another

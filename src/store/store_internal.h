@@ -60,6 +60,7 @@ typedef struct sm_seen {
     dev_t dev;
     ino_t ino;
     int64_t size, mtime_ns;
+    uint64_t mark; /* of its first page */
 } sm_seen;
 
 typedef struct sm_core {

@@ -31,6 +31,21 @@ static int64_t mtime_of(const struct stat *st) {
     return (int64_t)st->st_mtim.tv_sec * SM_NS_PER_S + st->st_mtim.tv_nsec;
 }
 
+/* A number of the first page as the file has it, 0 when it cannot be read. By the connection's own
+ * descriptor: closing another one would drop the locks. */
+static uint64_t mark_of(sm_core *c) {
+    unsigned char page[4096];
+    sqlite3_file *file = NULL;
+    uint64_t h = UINT64_C(14695981039346656037);
+    if (sqlite3_file_control(c->h, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+        file == NULL || file->pMethods == NULL ||
+        file->pMethods->xRead(file, page, sizeof page, 0) != SQLITE_OK)
+        return 0;
+    for (size_t i = 0; i < sizeof page; i++)
+        h = (h ^ page[i]) * UINT64_C(1099511628211);
+    return h;
+}
+
 static void note(sm_seen *seen, const char *path) {
     struct stat st;
     /* Another file under the name is not taken for ours: the next look finds it. */
@@ -74,8 +89,10 @@ void sm_vigil_note(sm_core *c, bool database) {
     if (c->read_only || c->h == NULL)
         return;
     char *wal = sm_asprintf("%s-wal", c->path);
-    if (database || !c->seen_db.known)
+    if (database || !c->seen_db.known) {
         note(&c->seen_db, c->path);
+        c->seen_db.mark = mark_of(c);
+    }
     note(&c->seen_wal, wal);
     free(wal);
 }
@@ -160,6 +177,31 @@ static sm_rc heal(sm_core *c, sm_err *err) {
     return rc;
 }
 
+/* The database's time or size is not what we left. SM_OK: the open connection still reads all that
+ * was committed, so nobody wrote into it (a touch, a tool that restores times). SM_FULL: it cannot
+ * be told now. SM_INVALID: it is not ours any more. */
+static sm_rc check_pages(sm_core *c, sm_err *err) {
+    struct stat st;
+    if (lstat(c->path, &st) != 0 || st.st_size != c->seen_db.size || c->seen_db.mark == 0 ||
+        mark_of(c) != c->seen_db.mark)
+        return sm_err_set(err, SM_INVALID, "its pages are not ours any more");
+    char *copy = sm_asprintf("%s.look", c->path);
+    sm_backup_facts is;
+    sm_rc rc = sm_backup_copy(c, copy, 0, err);
+    if (rc == SM_OK)
+        rc = check_copy(c, copy, err);
+    else if (rc != SM_FULL)
+        err->code = rc = SM_INVALID;
+    if (rc == SM_OK)
+        rc = sm_store_backup_check(copy, &is, err);
+    /* A group that was begun and rolled back has a number as well. */
+    if (rc == SM_OK && is.group != c->group && is.group != c->group - 1)
+        rc = sm_err_set(err, SM_INVALID, "its pages are of another time");
+    unlink(copy);
+    free(copy);
+    return rc;
+}
+
 /* ---- it is lost ---- */
 
 static void give_up(sm_core *c, const char *what, const char *why) {
@@ -208,8 +250,13 @@ sm_rc sm_vigil_look(sm_core *c, sm_err *err) {
     int64_t now = sm_mono_ns();
     if (c->adrift && now < c->heal_ns)
         return SM_OK;
-    sm_rc rc = db == CHANGED ? sm_err_set(&why, SM_INVALID, "its pages are not ours any more")
-                             : heal(c, &why);
+    sm_rc rc = db == CHANGED ? check_pages(c, &why) : heal(c, &why);
+    if (db == CHANGED && rc == SM_OK) {
+        sm_log(SM_LOG_WARN, "%s: somebody else set its time; what is in it is whole", c->path);
+        c->adrift = false;
+        sm_vigil_note(c, true);
+        return SM_OK;
+    }
     bool first = !c->adrift;
     c->adrift = rc != SM_OK && rc != SM_INVALID;
     c->heal_ns = now + AGAIN_S * SM_NS_PER_S;

@@ -112,6 +112,21 @@ def lost(harm):
         return p, oracle
 
 
+def test_database_touched():
+    """touch of the database and of its journal: said, and it goes on as if nothing had been"""
+    with project() as p, Oracle() as oracle:
+        p.script("a.lua", producer(oracle, 2, "@every 1s"))
+        d = p.daemon()
+        wait_for(lambda: len(oracle.acked) > 1, "events", 30)
+        for name in ("selfmon.db", "selfmon.db-wal"):
+            os.utime(p.dir / ".selfmon" / name)
+        wait_for(lambda: "set its time" in d.err, "a warning", 20)
+        began = len(oracle.acked)
+        wait_for(lambda: len(oracle.acked) > began + 2, "more events", 30)
+        assert d.stop() == 0, d.err
+        check_promise(p, oracle, "touched")
+
+
 def test_database_overwritten():
     """cp over the database under a daemon: it ends, nothing is written into the other one"""
     def harm(p):
