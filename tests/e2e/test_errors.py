@@ -44,7 +44,7 @@ LOAD_ERRORS = [
      ["inspections/bad.lua: the file is longer than 1048576 bytes"]),
     ("bytecode", "\x1bLua", ["inspections/bad.lua", "not a text"]),
     ("an endless main chunk", HEAD + 'function run() end\nwhile true do end',
-     ["inspections/bad.lua", "limit of"]),
+     ["inspections/bad.lua:3: "]),
 ]
 
 
