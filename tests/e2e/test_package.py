@@ -129,7 +129,7 @@ def test_configuration_as_it_is():
         done = sh(command[0], "doctor", "--config", "-c", str(every), "--state-dir", str(p.dir / "other"),
                   env=clean_env(KEY="0123456789abcdef", HTTPS_PROXY="http://127.0.0.1:1"), cwd="/")
         config = done.stdout.split("\nok ")[0].split("\nbad ")[0]
-        for word in ("truewatch/us1", "Europe/Berlin", "ping.example", "127.0.0.1:8788"):
+        for word in ("truewatch/us1", "Europe/Berlin", "heartbeat", "127.0.0.1:8788"):
             assert word in config, f"{word}\n{text}\n{done.stdout}{done.stderr}"
 
 
