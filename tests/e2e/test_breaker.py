@@ -43,6 +43,7 @@ def test_no_storm():
         assert account(p)["breaker"]["state"] == "closed"
         assert d.stop() == 0
         assert not platform.duplicates()
+        print(f"# {tried} requests while it failed, then {len(platform.events)} delivered, duplicates 0")
         assert d.err.count("nothing is sent for a while") <= 3, d.err
 
 

@@ -209,6 +209,7 @@ def test_crash_loop_is_damped():
         wait_for(lambda: held(p, "crash.run") >= n + 5, "five slots later", 30)
         assert status(p)["workers"]["totals"]["spawned"] <= before + 1, status(p)["workers"]
         assert before <= 10, before
+        print(f"# {before} worker processes until it is held, then none for five slots")
         assert d.stop() == 0, d.err
 
 
@@ -297,6 +298,7 @@ def test_no_descriptors():
         before = len(ok_runs(p, "tick.run"))
         wait_for(lambda: len(ok_runs(p, "tick.run")) >= before + 3, "it runs again", 60)
         assert used < soft
+        print(f"# {spent:.2f} s of CPU in 3 s without descriptors")
         assert status(p)["workers"]["totals"]["spawn_failed"] >= 1
         check_ledger(p, "tick.run")
         assert d.stop() == 0, d.err
@@ -322,6 +324,7 @@ def test_no_processes():
             spent = cpu_seconds(d.pid) - cpu
             assert spent < 0.3 * (time.monotonic() - began), spent
             assert not workers_of(d.pid) and d.process.poll() is None
+            print(f"# {spent:.2f} s of CPU in 4 s without processes")
         finally:
             tracer.terminate()
             tracer.wait()

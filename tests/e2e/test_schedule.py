@@ -278,6 +278,7 @@ def test_clock_forward_and_back():
         assert slots[0] == instant("2027-03-01T12:00:00Z"), slots
         ahead = [s for s in slots if s > begin + 3600]
         assert 1 <= len(ahead) <= 2, slots
+        print(f"# {len(slots)} slots, none twice, {len(ahead)} of the day ahead")
         log = daemon.err
         assert "was set by +86400 s" in log and "was set by -86400 s" in log and "went back" in log, log
         sound(p, now=clock.now() - 60)

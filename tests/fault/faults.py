@@ -151,7 +151,8 @@ def compare(oracle, events, what):
         tried, acked = set(oracle.tried), dict(oracle.acked)
     assert len(by_id) == len(events), (what, "an id is there twice")
     titles = [e["title"] for e in events]
-    assert len(set(titles)) == len(titles), (what, "an event is stored under two ids")
+    twice = sorted({t for t in titles if titles.count(t) > 1}) if len(set(titles)) != len(titles) else []
+    assert not twice, (what, "an event is stored under two ids", twice[:3])
     lost = {t: i for t, i in acked.items() if i not in by_id}
     assert not lost, (what, "acknowledged, then lost", lost)
     wrong = {t for t, i in acked.items() if by_id[i]["title"] != t}

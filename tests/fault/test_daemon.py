@@ -12,7 +12,7 @@ from harness import BINARY, clean_env, project, run_all, simple, workers_of
 def test_workers_killed_in_a_loop():
     """kill -9 of all workers for 10 s while 20 inspections run: every slot ends, nothing leaks"""
     with project() as p, Oracle() as oracle:
-        p.write("selfmon.conf.lua", "return { workers = 2 }")
+        p.write("selfmon.conf.lua", "return { workers = 2, report_failures = false }")
         for n in range(20):
             p.script(f"i{n:02}.lua", simple('  require "selfmon.time".sleep(0.05)', schedule="@every 1s"))
         p.script("producer.lua", producer(oracle, 2, "@every 1s"))
@@ -44,6 +44,8 @@ def test_workers_killed_in_a_loop():
                             "GROUP BY id, slot HAVING count(*) > 1")
         assert not again, ("a slot ran twice", again)
         check_promise(p, oracle, "workers killed in a loop")
+        print(f"# {killed} workers killed, {len(oracle.acked)} events acknowledged, lost 0, descriptors {before} before and at "
+              f"most {max(flat)} meanwhile")
 
 
 def test_two_starts_at_once():
@@ -63,6 +65,7 @@ def test_two_starts_at_once():
                 winner.kill()  # the next two find the name of a dead holder
             else:
                 assert winner.stop() == 0, winner.err
+        print("# 10 pairs of starts: one held the directory, the other named it")
 
 
 def run_with(p, stdout, stderr, close=()):

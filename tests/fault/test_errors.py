@@ -36,6 +36,7 @@ def schedule(call, error, points, prepared, count=4):
                     assert len(said) <= 1, (what, out)
                 noticed += code == 1 or bool(oracle.refused)
                 check_promise(p, oracle, what, state)
+        print(f"# {error} at {len(points)} points of {call}: {noticed} noticed, lost 0", flush=True)
         return noticed
 
 

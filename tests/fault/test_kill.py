@@ -39,6 +39,7 @@ def schedule(call, points, prepared, count=4):
                 killed += code < 0
                 assert code < 0 or code in (0, 1), (what, code, out)
                 check_promise(p, oracle, what, state)
+        print(f"# {killed} kills at {len(points)} points of {call}, lost 0", flush=True)
         return killed
 
 
