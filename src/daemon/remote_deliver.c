@@ -195,10 +195,12 @@ static bool encode(delivery *d, const json_t *events) {
                  bad);
         free(bad);
     }
+    /* Want of memory is no fault of the events: they are sent later. */
+    bool theirs = rc == SM_OK || rc == SM_LIMIT;
     finish(d,
            (sm_answer){.road = SM_ROAD_WRITE,
-                       .transport = SM_TRANSPORT_ANSWERED,
-                       .http = 400,
+                       .transport = theirs ? SM_TRANSPORT_ANSWERED : SM_TRANSPORT_FAILED,
+                       .http = theirs ? 400 : 0,
                        .body_known = true,
                        .retry_after_s = -1},
            detail);
