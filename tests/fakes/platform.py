@@ -96,8 +96,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.platform.errors.append("a chunked request")
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
-        if len(body) < length:  # who asks was killed in the middle: nothing was received
-            self.close_connection = True
+        if len(body) < length or (self.command == "POST" and "Content-Length" not in self.headers and self.gone()):
+            self.close_connection = True  # who asks was killed in the middle: nothing was received
             return
         if len(self.path) > 8190:
             self.server.platform.errors.append(f"a request line of {len(self.path)} bytes")
@@ -105,6 +105,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if prefix and not path.startswith(prefix):
             self.server.platform.errors.append(f"{path} is not below the path of the configured URL")
         self.server.platform.serve(self, self.command, path.removeprefix(prefix), body)
+
+    def gone(self):
+        """Whether who asks closed the connection."""
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except ValueError:  # TLS knows no flags
+            return False
+        except OSError:
+            return True
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_any
 
