@@ -7,6 +7,18 @@ local internal = require "selfmon.internal"
 
 local M = {}
 
+-- Services of the daemon that a test plays, one file each (selfmon.testing_NAME): reset(), ask(args, body,
+-- where) -> value[, body] or nil, message, code ("unfaked": what the test forgot), and api, functions that
+-- become part of this module.
+local PARTS = {}
+
+local parts = {}
+for _, name in ipairs(PARTS) do
+  local part = require("selfmon.testing_" .. name)
+  parts[name] = part
+  for fn, f in pairs(part.api) do M[fn] = f end
+end
+
 local state                -- of the current test
 local default_root         -- of the command line, when the spec does not lie below one
 
@@ -18,6 +30,7 @@ local OPTS = { grants = true, secrets = true, timeout = true, memory = true, cpu
 --- Forgets routes, requests, machine and root.
 function M.reset()
   state = { routes = {}, requests = {}, machine = { name = "testhost" }, unfaked = {} }
+  for _, part in pairs(parts) do part.reset() end
 end
 M.reset()
 
@@ -161,6 +174,18 @@ local function answer_to(request)
   error(message, 0)
 end
 
+-- A question of the run to a service: the part's answer, where the code "unfaked" fails run and spec.
+local function answer_ask(what, args, body, where)
+  local part = parts[what]
+  if not part then error(("selfmon.%s cannot be faked"):format(what), 0) end
+  local value, message, code = part.ask(args, body, where)
+  if value == nil and code == "unfaked" then
+    state.unfaked[#state.unfaked + 1] = message
+    error(message, 0)
+  end
+  return value, message, code
+end
+
 local function find_function(loaded, fn, id)
   local names = {}
   for _, spec in ipairs(loaded.inspections) do
@@ -196,7 +221,7 @@ function M.run(id, params, opts)
   local file = script .. ".lua"
   local text, err = read(root .. "/" .. file)
   if not text then error(("t.run: %s: %s"):format(id, err), 2) end
-  local run_opts = { file = file, libs = libs_of(root), machine = state.machine, http = answer_to }
+  local run_opts = { file = file, libs = libs_of(root), machine = state.machine, http = answer_to, ask = answer_ask }
   for key, value in pairs(opts or {}) do
     if not OPTS[key] then
       error(("t.run: unknown option %s; known are grants, secrets, timeout, memory, cpu, ctx"):format(quote(key)), 2)

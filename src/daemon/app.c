@@ -160,6 +160,7 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     sm_windows_free(a->windows);
     if (a->dispatcher)
         sm_dispatcher_free(a->dispatcher);
+    sm_app_services_free(a);
     sm_ahead_free(a->ahead);
     sm_desks_free(a->desks);
     sm_accounts_free(a->accounts);

@@ -162,6 +162,7 @@ sm_rc sm_app_build(sm_app *a, sm_err *err) {
     if (sm_dispatcher_new(&dispatcher, &a->dispatcher, err) != SM_OK)
         return err->code;
     sm_intake_bind(a->intake, a->dispatcher);
+    sm_app_services_open(a);
     if (a->o.mode == SM_APP_DAEMON) {
         sm_failures_options failures = {.loop = &a->loop,
                                         .store = a->store,

@@ -13,6 +13,7 @@
 #include "daemon/failures.h"
 #include "daemon/heartbeat.h"
 #include "daemon/intake.h"
+#include "daemon/lend.h"
 #include "daemon/storewatch.h"
 #include "daemon/runner.h"
 #include "daemon/statedir.h"
@@ -39,6 +40,7 @@ struct sm_app {
     sm_heartbeat *heartbeat; /* a daemon */
     int64_t trouble_ns;      /* monotonic: since when deliveries have a trouble; 0: none */
     sm_runner *runner;
+    sm_lend *lend;
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */
     sm_control *control;
@@ -109,6 +111,10 @@ void sm_app_hush_open(sm_app *a);
 void sm_app_hush_configure(sm_app *a);
 void sm_app_hush_start(sm_app *a);
 void sm_app_hush_close(sm_app *a);
+
+/* app_services.c: what runs ask of the daemon (daemon/asks.h). */
+void sm_app_services_open(sm_app *a); /* once there is a dispatcher */
+void sm_app_services_free(sm_app *a); /* once there is none */
 
 /* app_build.c */
 /* Makes the parts, in order; what was made before an error is freed by the end. */

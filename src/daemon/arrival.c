@@ -189,8 +189,8 @@ sm_rc sm_arrival_frame(void *worker, const sm_frame *f, sm_err *err) {
         return on_report(w, f->head, err);
     if (strcmp(t, "result") == 0)
         return on_result(w, f, err);
-    if (strcmp(t, "pem") == 0)
-        return sm_lend_asked(w, f->head, err);
+    if (strcmp(t, "ask") == 0)
+        return sm_asks_arrived(w, f, err);
     if (strcmp(t, "stale") == 0)
         return sm_pool_outdated(w, "resolver or certificate files have changed"), SM_OK;
     return sm_err_set(err, SM_PROTO, "an unknown frame `%.40s`", t);

@@ -1,5 +1,5 @@
 /* dispatch: what the rooms of the dispatcher share: its jobs, its workers, itself. Only
- * dispatcher.c, job.c, pool.c, grave.c, placing.c, arrival.c, lend.c, pulse.c and deadline.c
+ * dispatcher.c, job.c, pool.c, grave.c, placing.c, arrival.c, asks.c, pulse.c and deadline.c
  * include it.
  *
  * A job (a run or a load) is in exactly one list: waiting (`shared`, `alone` or `lane`), a
@@ -8,7 +8,7 @@
  */
 #pragma once
 #include "base/map.h"
-#include "daemon/dispatcher.h"
+#include "daemon/asks.h"
 #include "daemon/link.h"
 #include <sys/types.h>
 
@@ -32,11 +32,9 @@ enum {
     SM_START_FAILS = 5,      /* in a row: what waits is told that no worker can be started */
     SM_RESPAWN_BASE_MS = 100,
     SM_RESPAWN_MAX_MS = 30000,
-    SM_CANCEL_MS = 2000, /* from `cancel` until the run must have ended */
-    SM_RETIRE_MS = 2000, /* from `stop` until the process must have ended */
-    SM_EOF_MS = 200,     /* from the end of its stream until the process must have ended */
-    SM_LEND_AT_ONCE = 2, /* PEM files that are read at once */
-    SM_LEND_PER_RUN = 2000,
+    SM_CANCEL_MS = 2000,  /* from `cancel` until the run must have ended */
+    SM_RETIRE_MS = 2000,  /* from `stop` until the process must have ended */
+    SM_EOF_MS = 200,      /* from the end of its stream until the process must have ended */
     SM_WORKERS_EXTRA = 32 /* workers beyond `workers` for grants that no worker is bound to */
 };
 
@@ -48,7 +46,6 @@ enum { SM_WORKER_FILES = 256, SM_RUN_FILES = 66 };
 
 typedef struct sm_job sm_job;
 typedef struct sm_worker sm_worker;
-typedef struct sm_loan sm_loan;
 
 /* Something that was ended without its worker, which may still speak of it. */
 typedef struct sm_ghost {
@@ -90,8 +87,8 @@ struct sm_job {
     void *done_ctx;
     int64_t seq;     /* of its last report */
     json_t *pending; /* events that wait for an answer, or NULL */
-    int64_t lent;    /* PEM files it asked for */
-    bool lending;    /* the last of them was not answered yet */
+    int64_t asked;   /* questions to services */
+    sm_ask *ask;     /* the one under way, or NULL */
 
     /* a load */
     int64_t n;
@@ -164,9 +161,11 @@ struct sm_dispatcher {
     sm_dispatcher_counts counts; /* the totals */
     int64_t forgot_ns;           /* when texts were last forgotten */
     sm_job_list shared, waiting_alone, lane, ending;
-    sm_map runs;     /* run id -> sm_job */
-    int running;     /* runs in workers */
-    sm_loan *loans;  /* PEM files that are read or wait for that */
+    sm_map runs;  /* run id -> sm_job */
+    int running;  /* runs in workers */
+    sm_ask *asks; /* that were not ended by their service yet */
+    sm_ask_service services[SM_ASK_SERVICES];
+    size_t n_services;
     bool told_lacks; /* it was said what this kernel does not have */
     int64_t loads_made;
     bool stopping;
@@ -242,11 +241,13 @@ void sm_pulse_recovered(sm_worker *w);
 /* arrival.c */
 sm_rc sm_arrival_frame(void *worker, const sm_frame *f, sm_err *err);
 
-/* lend.c */
-/* `pem`. */
-sm_rc sm_lend_asked(sm_worker *w, const json_t *head, sm_err *err);
-/* Before d is freed. */
-void sm_lend_forget(sm_dispatcher *d);
+/* asks.c */
+/* `ask`. */
+sm_rc sm_asks_arrived(sm_worker *w, const sm_frame *f, sm_err *err);
+/* The run has left its worker. */
+void sm_asks_run_gone(sm_job *j);
+/* Before d is freed: what is under way is dropped. */
+void sm_asks_forget(sm_dispatcher *d);
 
 /* deadline.c */
 /* Makes the timer fire at `ns` (monotonic) at the latest. */

@@ -1,10 +1,10 @@
 /* dispatcher: the door to the worker processes: orders, answers, cancels, stopping, status.
  *
  * The work is done next door: job (one run or load), placing (who gets it), pool (processes), grave
- * (their end), link (a socket), arrival (frames in), pulse (is a worker well?), deadline (the
- * timer). It refuses orders once it is stopping:
- * they end as cancelled. `done` is never called from inside these functions. Called by runner,
- * catalog, intake and app; owned by the loop's thread.
+ * (their end), link (a socket), arrival (frames in), asks (questions to services), pulse (is a
+ * worker well?), deadline (the timer). It refuses orders once it is stopping: they end as
+ * cancelled. `done` is never called from inside these functions. Called by runner, catalog, intake
+ * and app; owned by the loop's thread.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -190,7 +190,7 @@ void sm_dispatcher_stop(sm_dispatcher *d, int grace_ms, void (*stopped)(void *ct
 void sm_dispatcher_free(sm_dispatcher *d) {
     if (!d)
         return;
-    sm_lend_forget(d);
+    sm_asks_forget(d);
     sm_map_fini(&d->runs);
     free(d->self);
     free(d->display);

@@ -47,6 +47,7 @@ static void leave_worker(sm_job *j) {
         w->loads--;
     else
         j->d->running--;
+    sm_asks_run_gone(j);
     j->worker = NULL;
 }
 

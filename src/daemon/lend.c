@@ -3,31 +3,36 @@
  * What is handed out is a PEM file and nothing else: of certificates only, unless the run holds the
  * permission `file:PATH`, which is checked here because a worker is not believed. Files are read on
  * libuv's threads, SM_LEND_AT_ONCE at a time, so that a dead network disk holds up neither the loop
- * nor the other users of these threads. A run asks for one file at a time. Owned by the loop.
+ * nor the other users of these threads. Owned by the loop.
  */
+#include "daemon/lend.h"
 #include "base/fsx.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "daemon/dispatch.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PEM_MAX = 1 << 20 };
+enum { PEM_MAX = 1 << 20, SM_LEND_AT_ONCE = 2 };
+
+typedef struct sm_loan sm_loan;
 
 struct sm_loan {
     uv_work_t work;
     sm_loan *next;
-    sm_dispatcher *d; /* NULL: it is gone */
-    bool reading;     /* on a thread of libuv */
-    char run_id[33];
-    int64_t n;
-    bool key; /* private keys too */
+    sm_lend *lend; /* NULL: it is gone */
+    sm_ask *ask;
+    bool reading; /* on a thread of libuv */
+    bool key;     /* private keys too */
     char *path;
     char *text; /* what was read */
     size_t len;
     sm_err err;
+};
+
+struct sm_lend {
+    uv_loop_t *loop;
+    sm_loan *loans; /* that are read or wait for that, oldest first */
 };
 
 static void free_loan(sm_loan *o) {
@@ -54,133 +59,104 @@ static void read_it(uv_work_t *work) {
         check_text(o);
 }
 
-static void answer(const sm_loan *o) {
-    sm_job *j = sm_map_get(&o->d->runs, o->run_id);
-    if (!j || !j->worker || j->lent != o->n)
-        return; /* the run has ended */
-    bool ok = o->err.code == SM_OK, too_long;
-    json_t *head =
-        json_pack("{s:s, s:s, s:I}", "t", "pem", "run", o->run_id, "n", (json_int_t)o->n);
-    sm_err err = SM_ERR_INIT;
-    if (!ok)
-        json_object_set_new(head, "error", sm_json_text(o->err.msg, strlen(o->err.msg)));
-    j->lending = false;
-    if (sm_link_put(&j->worker->link, head, ok ? o->text : NULL, ok ? o->len : 0, &too_long,
-                    &err) != SM_OK) {
-        sm_log(SM_LOG_ERROR, "worker %d does not read what it is sent and is ended: %s",
-               (int)j->worker->pid, err.msg);
-        sm_pool_kill(j->worker, SM_KILL_UNREAD, "it did not read what it was sent");
-    } else {
-        sm_link_flush(&j->worker->link);
-    }
-    json_decref(head);
+static void end(sm_loan *o) {
+    if (o->err.code == SM_OK)
+        sm_ask_answer(o->ask, NULL, o->text, o->len);
+    else
+        sm_ask_fail(o->ask, "denied", "%s", o->err.msg);
+    free_loan(o);
 }
 
 static void unlist(sm_loan *o) {
-    sm_loan **at = &o->d->loans;
+    sm_loan **at = &o->lend->loans;
     while (*at != o)
         at = &(*at)->next;
     *at = o->next;
 }
 
-static void next_ones(sm_dispatcher *d);
+static void next_ones(sm_lend *l);
 
 static void after(uv_work_t *work, int status) {
     sm_loan *o = work->data;
-    sm_dispatcher *d = o->d;
+    sm_lend *l = o->lend;
     (void)status; /* never cancelled */
-    if (d) {
+    if (l)
         unlist(o);
-        answer(o);
-        next_ones(d);
-    }
-    free_loan(o);
+    end(o);
+    if (l)
+        next_ones(l);
 }
 
 /* Begins to read what waits, oldest first. */
-static void next_ones(sm_dispatcher *d) {
+static void next_ones(sm_lend *l) {
     int reading = 0;
-    for (sm_loan *o = d->loans; o && reading < SM_LEND_AT_ONCE; o = o->next) {
+    for (sm_loan *o = l->loans; o && reading < SM_LEND_AT_ONCE; o = o->next) {
         reading++;
         if (o->reading)
             continue;
         o->reading = true;
         o->work.data = o;
-        uv_queue_work(d->opt.loop, &o->work, read_it, after);
+        uv_queue_work(l->loop, &o->work, read_it, after);
     }
-}
-
-static bool granted(const sm_job *j, const char *path) {
-    char *permission = sm_asprintf("file:%s", path);
-    bool yes = false;
-    size_t i;
-    json_t *grant;
-    json_array_foreach(j->inspection->grants, i, grant) {
-        const char *text = json_string_value(grant);
-        yes = yes || (text && (strcmp(text, permission) == 0 || sm_str_glob(text, permission)));
-    }
-    free(permission);
-    return yes;
 }
 
 /* Why it is not lent, or NULL. */
-static const char *refusal(const sm_job *j, const char *path, bool key) {
-    if (j->lent > SM_LEND_PER_RUN)
-        return "this run has asked for too many PEM files; read them once, as text";
+static const char *refusal(const sm_ask *ask, const char *path, bool key) {
     if (path[0] != '/' || strlen(path) >= PATH_MAX)
         return "expected an absolute path";
-    if (key && (strstr(path, "/../") || sm_str_ends(path, "/..")))
+    if (!key)
+        return NULL;
+    if (strstr(path, "/../") || sm_str_ends(path, "/.."))
         return "expected a path without \"..\"";
-    if (key && !granted(j, path))
-        return "the permission for this file is not granted";
-    return NULL;
+    char *permission = sm_asprintf("file:%s", path);
+    bool granted = sm_ask_granted(ask, permission);
+    free(permission);
+    return granted ? NULL : "the permission for this file is not granted";
 }
 
-sm_rc sm_lend_asked(sm_worker *w, const json_t *head, sm_err *err) {
-    sm_dispatcher *d = w->d;
-    const char *run_id = sm_json_str(head, "run", ""), *path = sm_json_str(head, "path", NULL);
-    const json_t *n = json_object_get(head, "n");
-    if (sm_map_get(&w->ghosts, run_id))
-        return SM_OK; /* nobody waits: its thread ends with the process */
-    sm_job *j = sm_map_get(&d->runs, run_id);
-    if (!j || j->worker != w)
-        return sm_err_set(err, SM_PROTO, "`pem` for a run that was not dispatched to it");
-    if (!path || !json_is_integer(n))
-        return sm_err_set(err, SM_PROTO, "`pem` without path or number");
-    if (j->lending || json_integer_value(n) != j->lent + 1)
-        return sm_err_set(err, SM_PROTO, "`pem` out of order");
-    j->lent++;
-    j->lending = true;
-    sm_loan *o = sm_calloc(1, sizeof *o), **last = &d->loans;
-    o->d = d;
-    memcpy(o->run_id, j->run_id, sizeof o->run_id);
-    o->n = j->lent;
-    o->key = json_is_true(json_object_get(head, "key"));
-    o->path = sm_strdup(path);
-    const char *why = refusal(j, path, o->key);
+static void begin(void *ctx, sm_ask *ask) {
+    sm_lend *l = ctx;
+    const char *path = sm_json_str(ask->args, "path", "");
+    bool key = sm_json_bool(ask->args, "key", false);
+    const char *why = refusal(ask, path, key);
     if (why) {
         char *shown = sm_str_printable(path, strlen(path), 300);
-        sm_err_set(&o->err, SM_DENIED, "%s: %s", shown, why);
+        sm_ask_fail(ask, "denied", "%s: %s", shown, why);
         free(shown);
-        answer(o);
-        free_loan(o);
-        return SM_OK;
+        return;
     }
+    sm_loan *o = sm_calloc(1, sizeof *o), **last = &l->loans;
+    o->lend = l;
+    o->ask = ask;
+    o->key = key;
+    o->path = sm_strdup(path);
     while (*last)
         last = &(*last)->next;
     *last = o;
-    next_ones(d);
-    return SM_OK;
+    ask->state = o;
+    next_ones(l);
 }
 
-void sm_lend_forget(sm_dispatcher *d) {
-    sm_loan *next;
-    for (sm_loan *o = d->loans; o; o = next) {
-        next = o->next;
-        if (o->reading)
-            o->d = NULL; /* freed when the thread is through */
-        else
-            free_loan(o);
-    }
-    d->loans = NULL;
+static void drop(void *ctx, sm_ask *ask) {
+    sm_loan *o = ask->state;
+    (void)ctx;
+    if (o->reading)
+        return; /* it ends when the thread is through */
+    unlist(o);
+    end(o);
+}
+
+sm_lend *sm_lend_new(uv_loop_t *loop, sm_dispatcher *d) {
+    sm_lend *l = sm_calloc(1, sizeof *l);
+    l->loop = loop;
+    sm_asks_serve(d, &(sm_ask_service){.what = "pem", .ctx = l, .begin = begin, .drop = drop});
+    return l;
+}
+
+void sm_lend_free(sm_lend *l) {
+    if (!l)
+        return;
+    for (sm_loan *o = l->loans; o; o = o->next)
+        o->lend = NULL; /* only those on a thread are left */
+    free(l);
 }

@@ -8,6 +8,7 @@
 #include "base/fsx.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "worker/asking.h"
 #include "worker/modules.h"
 #include "worker/run.h"
 #include <lauxlib.h>
@@ -306,12 +307,25 @@ static void read_auth(reader *r) {
     r->req->auth = SM_AUTH_BASIC;
 }
 
+/* From the daemon where there is one: this process may be confined. */
 static sm_rc pem_file(const reader *r, const char *path, bool key, char **text, size_t *n,
                       sm_err *err) {
     sm_run *run = sm_run_of(r->L);
-    if (run && run->host && run->host->pem)
-        return run->host->pem(run->host->ctx, run, path, key, text, n, err);
-    return sm_fsx_read(path, PEM_MAX, text, n, err);
+    sm_answer answer = {0};
+    if (!run || !run->host || !run->host->ask)
+        return sm_fsx_read(path, PEM_MAX, text, n, err);
+    json_t *args = json_pack("{s:o, s:b}", "path", sm_json_text(path, strlen(path)), "key", key);
+    sm_rc rc = run->host->ask(run->host->ctx, run, "pem", args, NULL, 0, &answer, err);
+    json_decref(args);
+    if (rc == SM_OK && !answer.body)
+        rc = sm_err_set(err, SM_INVALID, "%s is empty", path);
+    if (rc == SM_OK) {
+        *text = answer.body;
+        *n = answer.body_n;
+        answer.body = NULL;
+    }
+    sm_answer_fini(&answer);
+    return rc;
 }
 
 /* PEM as text or secret, or the absolute path of a PEM file, at the top of the stack. */

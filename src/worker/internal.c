@@ -10,8 +10,9 @@
  * opts: file ("demo/x.lua"; load takes it as a string too), display, id, ctx, libs {name = text},
  * timeout, cpu (seconds), memory (bytes), grants {list}, net, secrets {name = text}, machine
  * {what = reading}, http = function(request) -> {status=, headers=, body=, timings=, tls=} or nil,
- * err, code. An event gets a made-up id. The run executes on the calling thread, under a watchdog
- * of its own; everything C holds hangs on a userdata, as any step may raise.
+ * err, code, ask = function(what, args, body, where) -> value[, body] or nil, err, code. An event
+ * gets a made-up id. The run executes on the calling thread, under a watchdog of its own;
+ * everything C holds hangs on a userdata, as any step may raise.
  */
 #include "worker/internal.h"
 #include "base/clock.h"
@@ -239,6 +240,7 @@ static void init_run(lua_State *L, int params, int opts, const char *fn, sm_tria
     t->host = (sm_run_host){.ctx = t,
                             .report = host_report,
                             .fetch = sm_internal_fetch,
+                            .ask = sm_internal_ask,
                             .machine = t->machine ? host_machine : NULL,
                             .secret = host_secret};
     sm_run_init(run, t->id, "00000000000000000000000000000000", &limits, &t->host);
@@ -250,7 +252,11 @@ static void init_run(lua_State *L, int params, int opts, const char *fn, sm_tria
         run->ctx = default_ctx(t);
     run->grants = json_opt(L, opts, "grants");
     run->net = json_opt(L, opts, "net");
+    lua_createtable(L, 2, 0);
     lua_getfield(L, opts, "http");
+    lua_rawseti(L, -2, SM_FAKE_HTTP);
+    lua_getfield(L, opts, "ask");
+    lua_rawseti(L, -2, SM_FAKE_ASK);
     lua_rawsetp(L, LUA_REGISTRYINDEX, t);
 }
 

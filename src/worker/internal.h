@@ -1,11 +1,15 @@
 /* internal: what the parts of the module selfmon.internal share (internal.c, internal_fake.c). */
 #pragma once
+#include "worker/asking.h"
 #include "worker/fetch.h"
 #include "worker/script.h"
 #include <lua.h>
 
+/* Where the test's functions are in their table. */
+enum { SM_FAKE_HTTP = 1, SM_FAKE_ASK };
+
 /* One run inside a test; the memory of a userdata of the outer state, whose address is also the
- * registry key of the fake HTTP function there. */
+ * registry key of the fake functions there, {http, ask}. */
 typedef struct sm_trial {
     lua_State *outer; /* the test's state */
     sm_run run;
@@ -29,3 +33,8 @@ typedef struct sm_trial {
 /* For sm_run_host.fetch with the trial as ctx: asks the fake function, redirects included. */
 void sm_internal_fetch(void *ctx, sm_run *run, const sm_fetch_req *reqs, sm_fetch_res *res,
                        size_t n);
+/* For sm_run_host.ask with the trial as ctx: asks the fake services. */
+sm_rc sm_internal_ask(void *ctx, sm_run *run, const char *what, const json_t *args,
+                      const void *body, size_t n, sm_answer *out, sm_err *err);
+/* Pushes one of the test's functions, or what is in its place: false then. [-0, +1, -] */
+bool sm_internal_push_fake(lua_State *L, const sm_trial *t, int which);

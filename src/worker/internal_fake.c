@@ -171,10 +171,17 @@ static const char *error_code(const char *word) {
     return "connect";
 }
 
+bool sm_internal_push_fake(lua_State *L, const sm_trial *t, int which) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, t);
+    int type = lua_rawgeti(L, -1, which);
+    lua_remove(L, -2);
+    return type == LUA_TFUNCTION;
+}
+
 /* [question] -> nothing: calls the function and reads what it answers. */
 static int protected_ask(lua_State *L) {
     question *q = lua_touserdata(L, 1);
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, q->trial) != LUA_TFUNCTION)
+    if (!sm_internal_push_fake(L, q->trial, SM_FAKE_HTTP))
         return luaL_error(L, "network call in a test: %s %s has no fake", q->req->method,
                           q->req->url);
     push_request(L, q);

@@ -20,6 +20,7 @@
 struct sm_fetch_req;
 struct sm_fetch_res;
 struct sm_watchdog;
+struct sm_answer;
 typedef struct sm_run sm_run;
 
 typedef enum sm_phase {
@@ -66,11 +67,11 @@ typedef struct sm_run_host {
     json_t *(*machine)(void *ctx, sm_run *run, const char *what, sm_err *err);
     /* A granted secret, borrowed until the run ends; SM_DENIED / SM_NOT_FOUND. NULL: none. */
     sm_rc (*secret)(void *ctx, sm_run *run, const char *name, const sm_secret **out, sm_err *err);
-    /* The text of the PEM file at an absolute path: certificates; with `key`, for which the caller
-     * has checked the permission, private keys as well. malloc'd with a NUL. SM_CLOSED when the run
-     * was stopped meanwhile. NULL function: read here. */
-    sm_rc (*pem)(void *ctx, sm_run *run, const char *path, bool key, char **text, size_t *n,
-                 sm_err *err);
+    /* Asks a service of the daemon (worker/asking.h) and waits; args and body are borrowed. On
+     * failure err is the sentence and out->code its word; SM_CLOSED when the run was stopped
+     * meanwhile. NULL function: there is none. */
+    sm_rc (*ask)(void *ctx, sm_run *run, const char *what, const json_t *args, const void *body,
+                 size_t n, struct sm_answer *out, sm_err *err);
 } sm_run_host;
 
 struct sm_run {

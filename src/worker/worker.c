@@ -130,8 +130,8 @@ static sm_rc take_frame(sm_worker *w, sm_frame *frame, sm_err *err) {
         begin_job(w, frame);
     } else if (strcmp(t, "ack") == 0 || strcmp(t, "nak") == 0) {
         sm_wjob_answer(w, head);
-    } else if (strcmp(t, "pem") == 0) {
-        sm_wjob_lent(w, frame);
+    } else if (strcmp(t, "answer") == 0) {
+        sm_wjob_answered(w, frame);
     } else if (strcmp(t, "text") == 0) {
         sm_texts_put(w->texts, sm_json_str(head, "hash", ""), frame->body, frame->body_len);
     } else if (strcmp(t, "forget") == 0) {

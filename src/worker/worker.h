@@ -36,7 +36,7 @@ bool sm_wjob_do(void *ctx, void *job);
 void sm_wjob_refuse(sm_wjob *job, const char *sentence);
 /* `ack` and `nak`; a stale or unknown one is passed over. */
 void sm_wjob_answer(sm_worker *w, const json_t *head);
-/* `pem`, whose body it takes. */
-void sm_wjob_lent(sm_worker *w, sm_frame *frame);
+/* `answer`, whose head's value and body it takes. */
+void sm_wjob_answered(sm_worker *w, sm_frame *frame);
 /* `cancel`. */
 void sm_wjob_cancel(sm_worker *w, const char *run_id);

@@ -10,9 +10,11 @@
 #include "worker/worker.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "worker/asking.h"
 #include "worker/fetch.h"
 #include "worker/script.h"
 #include "worker/vm.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,11 +42,10 @@ struct sm_wjob {
     json_int_t answered; /* of the last answer */
     json_t *ids;         /* ack */
     char *refused;       /* nak */
-    /* guarded by run.mu: the PEM file that waits */
-    json_int_t pem_asked, pem_answered;
-    char *pem; /* its text, or NULL and why */
-    size_t pem_n;
-    char *pem_refused;
+    /* guarded by run.mu: the question to a service that waits */
+    json_int_t questions, answers;
+    sm_answer answer;
+    char *answer_error; /* instead of it */
 };
 
 static void read_limits(const json_t *j, sm_limits *out) {
@@ -76,8 +77,8 @@ static void job_free(sm_wjob *job) {
     free(job->libs);
     json_decref(job->ids);
     free(job->refused);
-    free(job->pem);
-    free(job->pem_refused);
+    sm_answer_fini(&job->answer);
+    free(job->answer_error);
     json_decref(job->head);
     free(job);
 }
@@ -131,32 +132,33 @@ static sm_rc host_secret(void *ctx, sm_run *run, const char *name, const sm_secr
     return sm_err_set(err, SM_NOT_FOUND, "secret \"%s\" is not in the configuration", name);
 }
 
-static sm_rc host_pem(void *ctx, sm_run *run, const char *path, bool key, char **text, size_t *n,
-                      sm_err *err) {
+static sm_rc host_ask(void *ctx, sm_run *run, const char *what, const json_t *args,
+                      const void *body, size_t n, sm_answer *out, sm_err *err) {
     sm_wjob *job = ctx;
     pthread_mutex_lock(&run->mu);
-    json_int_t number = ++job->pem_asked;
+    json_int_t number = ++job->questions;
     pthread_mutex_unlock(&run->mu);
-    json_t *head = json_pack("{s:s, s:s, s:I, s:o, s:b}", "t", "pem", "run", run->run_id, "n",
-                             number, "path", sm_json_text(path, strlen(path)), "key", key);
-    sm_rc rc = sm_wlink_send(job->w->link, head, NULL, 0, err);
+    json_t *head = json_pack("{s:s, s:s, s:I, s:s, s:O}", "t", "ask", "run", run->run_id, "n",
+                             number, "what", what, "args", args);
+    sm_rc rc = sm_wlink_send(job->w->link, head, body, n, err);
     json_decref(head);
-    if (rc != SM_OK)
-        return sm_err_wrap(err, "%s could not be asked for", path);
-    pthread_mutex_lock(&run->mu);
-    while (job->pem_answered < number && sm_run_wait(run, INT64_MAX))
-        ;
-    if (job->pem_answered < number) {
-        rc = sm_err_set(err, SM_CLOSED, "the run was stopped before %s was read", path);
-    } else if (!job->pem) {
-        rc = sm_err_set(err, SM_DENIED, "%s", job->pem_refused);
-    } else {
-        *text = job->pem;
-        *n = job->pem_n;
-        job->pem = NULL;
+    if (rc != SM_OK) {
+        snprintf(out->code, sizeof out->code, "too_large");
+        return sm_err_wrap(err, "%s could not be asked", what);
     }
-    free(job->pem_refused);
-    job->pem_refused = NULL;
+    pthread_mutex_lock(&run->mu);
+    while (job->answers < number && sm_run_wait(run, INT64_MAX))
+        ;
+    if (job->answers < number) {
+        rc = sm_err_set(err, SM_CLOSED, "the run was stopped before %s answered", what);
+    } else {
+        *out = job->answer;
+        memset(&job->answer, 0, sizeof job->answer);
+        if (job->answer_error)
+            rc = sm_err_set(err, SM_DENIED, "%s", job->answer_error);
+    }
+    free(job->answer_error);
+    job->answer_error = NULL;
     pthread_mutex_unlock(&run->mu);
     return rc;
 }
@@ -213,7 +215,7 @@ static void init_run(sm_wjob *job) {
                               .report = host_report,
                               .fetch = host_fetch,
                               .secret = host_secret,
-                              .pem = host_pem};
+                              .ask = host_ask};
     sm_run_init(run, sm_json_str(head, "id", ""), sm_json_str(head, "run", ""), &job->limits,
                 &job->host);
     run->ctx = json_incref(json_object_get(head, "ctx"));
@@ -372,22 +374,22 @@ void sm_wjob_answer(sm_worker *w, const json_t *head) {
     pthread_mutex_unlock(&w->mu);
 }
 
-void sm_wjob_lent(sm_worker *w, sm_frame *frame) {
+void sm_wjob_answered(sm_worker *w, sm_frame *frame) {
     pthread_mutex_lock(&w->mu);
     sm_wjob *job = sm_map_get(&w->live, sm_json_str(frame->head, "run", ""));
     if (job) {
         pthread_mutex_lock(&job->run.mu);
         json_int_t n = sm_json_int(frame->head, "n", 0);
-        const char *error = sm_json_str(frame->head, "error", NULL);
-        if (n == job->pem_asked && job->pem_answered < n) {
-            job->pem_answered = n;
-            if (error || !frame->body) {
-                job->pem_refused = sm_strdup(error ? error : "it is empty");
-            } else {
-                job->pem = frame->body;
-                job->pem_n = frame->body_len;
-                frame->body = NULL;
-            }
+        if (n == job->questions && job->answers < n) {
+            const char *error = sm_json_str(frame->head, "error", NULL);
+            job->answers = n;
+            job->answer.value = json_incref(json_object_get(frame->head, "value"));
+            job->answer.body = frame->body;
+            job->answer.body_n = frame->body_len;
+            frame->body = NULL;
+            snprintf(job->answer.code, sizeof job->answer.code, "%s",
+                     sm_json_str(frame->head, "code", ""));
+            job->answer_error = error ? sm_strdup(error) : NULL;
             pthread_cond_broadcast(&job->run.cv);
         }
         pthread_mutex_unlock(&job->run.mu);

@@ -1,0 +1,12 @@
+/* app_services: what the daemon does for runs whose confined workers cannot: one line each. Owned
+ * by the loop's thread.
+ */
+#include "daemon/app_parts.h"
+
+void sm_app_services_open(sm_app *a) {
+    a->lend = sm_lend_new(&a->loop, a->dispatcher);
+}
+
+void sm_app_services_free(sm_app *a) {
+    sm_lend_free(a->lend);
+}
