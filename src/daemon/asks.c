@@ -111,11 +111,25 @@ bool sm_ask_granted(const sm_ask *a, const char *permission) {
     return false;
 }
 
-static const sm_ask_service *service_of(const sm_dispatcher *d, const char *what) {
-    for (size_t i = 0; i < d->n_services; i++)
-        if (strcmp(d->services[i].what, what) == 0)
-            return &d->services[i];
-    return NULL;
+/* Gives it to its service. */
+static void begin(sm_ask *a, const char *what) {
+    const sm_dispatcher *d = a->d;
+    size_t i = 0;
+    while (i < d->n_services && strcmp(d->services[i].what, what) != 0)
+        i++;
+    if (i == d->n_services) {
+        sm_ask_fail(a, "unavailable", "this process offers no \"%.40s\"", what);
+        return;
+    }
+    a->service = d->services[i];
+    a->what = a->service.what;
+    int most = a->service.per_run ? a->service.per_run : SM_ASKS_PER_RUN;
+    sm_job *j = listener(a);
+    if (++j->asked_of[i] > most || a->n > SM_ASKS_PER_RUN)
+        sm_ask_fail(a, "limit", "this run has asked for \"%s\" %d times: that is the most", a->what,
+                    most);
+    else
+        a->service.begin(a->service.ctx, a);
 }
 
 sm_rc sm_asks_arrived(sm_worker *w, const sm_frame *f, sm_err *err) {
@@ -147,18 +161,7 @@ sm_rc sm_asks_arrived(sm_worker *w, const sm_frame *f, sm_err *err) {
     a->body_n = f->body_len;
     a->deadline_ns = j->deadline_ns;
     j->ask = a;
-    const sm_ask_service *service = service_of(d, what);
-    if (service) {
-        a->service = *service;
-        a->what = service->what;
-    }
-    if (!service)
-        sm_ask_fail(a, "unavailable", "this process offers no \"%.40s\"", what);
-    else if (a->n > SM_ASKS_PER_RUN)
-        sm_ask_fail(a, "limit", "this run has asked the daemon %d times: that is the most",
-                    SM_ASKS_PER_RUN);
-    else
-        service->begin(service->ctx, a);
+    begin(a, what);
     return SM_OK;
 }
 

@@ -14,6 +14,7 @@ typedef struct sm_ask sm_ask;
 typedef struct sm_ask_service {
     const char *what; /* static */
     void *ctx;
+    int per_run; /* the most asks of one run; 0: SM_ASKS_PER_RUN */
     /* Begins. It ends the ask exactly once, now or later, by sm_ask_answer or sm_ask_fail. */
     void (*begin)(void *ctx, sm_ask *ask);
     /* The run has ended, nobody listens any more: what can be stopped is stopped. The ask still has

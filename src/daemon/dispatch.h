@@ -85,10 +85,11 @@ struct sm_job {
     json_t *params, *ctx, *net, *secrets;
     sm_run_done done;
     void *done_ctx;
-    int64_t seq;     /* of its last report */
-    json_t *pending; /* events that wait for an answer, or NULL */
-    int64_t asked;   /* questions to services */
-    sm_ask *ask;     /* the one under way, or NULL */
+    int64_t seq;                   /* of its last report */
+    json_t *pending;               /* events that wait for an answer, or NULL */
+    int64_t asked;                 /* questions to services, */
+    int asked_of[SM_ASK_SERVICES]; /* and of them to each */
+    sm_ask *ask;                   /* the one under way, or NULL */
 
     /* a load */
     int64_t n;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PEM_MAX = 1 << 20, SM_LEND_AT_ONCE = 2 };
+enum { PEM_MAX = 1 << 20, SM_LEND_AT_ONCE = 2, SM_LEND_PER_RUN = 2000 };
 
 typedef struct sm_loan sm_loan;
 
@@ -149,7 +149,9 @@ static void drop(void *ctx, sm_ask *ask) {
 sm_lend *sm_lend_new(uv_loop_t *loop, sm_dispatcher *d) {
     sm_lend *l = sm_calloc(1, sizeof *l);
     l->loop = loop;
-    sm_asks_serve(d, &(sm_ask_service){.what = "pem", .ctx = l, .begin = begin, .drop = drop});
+    sm_asks_serve(
+        d, &(sm_ask_service){
+               .what = "pem", .ctx = l, .per_run = SM_LEND_PER_RUN, .begin = begin, .drop = drop});
     return l;
 }
 

@@ -7,7 +7,8 @@ A script's text holds directives, one a line:
   -- print TEXT           a line of the load log
   -- load die|hang        instead of answering
   -- run WHAT [ARGUMENT]  sleep S | hang | die | exit N | report N | lie | garbage | forge |
-                          hello | outcome | secret | texts | nice
+                          hello | outcome | secret | texts | nice |
+                          ask WHAT [BODY] | ask2 (a second one at once) | askwrong (a bad number)
 """
 import json
 import os
@@ -23,6 +24,7 @@ send_lock = threading.Lock()
 texts = {}
 answers = {}
 cancels = {}
+asked = {}
 changed = threading.Condition()
 
 
@@ -116,7 +118,7 @@ def run(f):
     if f["ctx"]["deadline"] < time.time() - 1 or f["limits"]["wall"] <= 0:
         return result(run_id, "failed", "a bad deadline")
     text, _ = snapshot(f)
-    events = 0
+    events, log = 0, []
     for what in directives(text, "run"):
         name, _, argument = what.partition(" ")
         if name == "sleep":
@@ -146,6 +148,18 @@ def run(f):
             return result(run_id, "failed", json.dumps(f["secrets"]))
         elif name == "texts":
             return result(run_id, "failed", str(len(texts)))
+        elif name in ("ask", "ask2", "askwrong"):
+            what, _, body = argument.partition(" ")
+            asked[run_id] = n = asked.get(run_id, 0) + 1
+            for k in range(2 if name == "ask2" else 1):
+                send({"t": "ask", "run": run_id, "n": n + k + (name == "askwrong"), "what": what,
+                      "args": {"x": 1}}, body.encode())
+            with changed:
+                changed.wait_for(lambda: (run_id, n) in answers)
+                answer, body = answers.pop((run_id, n))
+            if "error" in answer:
+                return result(run_id, "failed", answer["code"] + ": " + answer["error"])
+            log.append(json.dumps(answer.get("value")) + " " + body.decode())
         elif name == "report":
             for seq in range(1, int(argument) + 1):
                 send({"t": "report", "run": run_id, "seq": seq,
@@ -156,6 +170,8 @@ def run(f):
                 if answer["t"] == "nak":
                     return result(run_id, "failed", answer["error"], events)
                 events += len(answer["ids"])
+    if log:
+        return result(run_id, "ok", None, events, "; ".join(log).encode())
     result(run_id, "ok", None, events)
 
 
@@ -180,6 +196,10 @@ def main():
         elif f["t"] in ("ack", "nak"):
             with changed:
                 answers[f["run"], f["seq"]] = f
+                changed.notify_all()
+        elif f["t"] == "answer":
+            with changed:
+                answers[f["run"], f["n"]] = f, body
                 changed.notify_all()
         elif f["t"] == "ping":
             send({"t": "pong", "n": f["n"]})
