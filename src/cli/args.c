@@ -27,7 +27,9 @@ enum {
     BACKUP = 32768,
     RESTORE = 65536,
     OUTBOX = 131072,
-    ALL = 262143,
+    TYPES = 262144,
+    DOC = 524288,
+    ALL = 1048575,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -84,7 +86,7 @@ static int command_bit(const char *command) {
                 {"events", EVENTS},   {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
                 {"status", STATUS},   {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT},
                 {"mute", MUTE},       {"unmute", UNMUTE}, {"why", WHY},     {"backup", BACKUP},
-                {"restore", RESTORE}, {"outbox", OUTBOX}};
+                {"restore", RESTORE}, {"outbox", OUTBOX}, {"types", TYPES}, {"doc", DOC}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;

@@ -96,3 +96,4 @@ int sm_cmd_why(const sm_args *a);
 int sm_cmd_outbox(const sm_args *a);
 int sm_cmd_adopt(const sm_args *a);
 int sm_cmd_backup(const sm_args *a); /* and restore */
+int sm_cmd_kit(const sm_args *a);    /* types, doc */

@@ -5,7 +5,7 @@
 const char *const sm_commands[] = {"run",    "list",   "key",    "next",   "events",  "runs",
                                    "status", "outbox", "nodes",  "doctor", "adopt",   "local",
                                    "mute",   "why",    "unmute", "backup", "restore", "lint",
-                                   "test",   "lua",    NULL};
+                                   "test",   "lua",    "types",  "doc",    NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -32,6 +32,8 @@ static const char overview[] =
     "  selfmon-lua restore FILE       puts it back; or saves what can be read of a damaged one\n"
     "  selfmon-lua lint [PATH]        loads the scripts and says what is wrong or unwise in them\n"
     "  selfmon-lua test [PATH…]       runs *_spec.lua with busted, without a network\n"
+    "  selfmon-lua doc [NAME]         what scripts can call: doc http.get\n"
+    "  selfmon-lua types [DIR]        stubs and plugin for lua-language-server\n"
     "  selfmon-lua lua SCRIPT …       plain Lua with the host's modules\n"
     "\n"
     "Common options: -c FILE, --state-dir DIR, --node NAME, -q, -v, --json, --log-format "
@@ -309,6 +311,26 @@ static const struct {
             "\n"
             "Example:\n"
             "  selfmon-lua lua -e 'print(require \"selfmon.crypto\".sha256 \"x\")'\n"},
+    {"types", "usage: selfmon-lua types [DIR]\n"
+              "\n"
+              "Writes what lua-language-server needs to know the host's modules: stubs with types "
+              "and texts, and a\n"
+              "plugin that reads `monitor<…>`. Without DIR into .luals, with a .luarc.json that "
+              "names them when\n"
+              "there is none. Files that were not made by it are left alone.\n"
+              "\n"
+              "Example:\n"
+              "  selfmon-lua types\n"},
+    {"doc", "usage: selfmon-lua doc [--json] [NAME]\n"
+            "\n"
+            "What scripts can call. Without NAME all modules; NAME is a module, a function, a type "
+            "or a topic.\n"
+            "\n"
+            "Examples:\n"
+            "  selfmon-lua doc http\n"
+            "  selfmon-lua doc http.get\n"
+            "  selfmon-lua doc monitor\n"
+            "  selfmon-lua doc permissions\n"},
 };
 
 bool sm_help_print(FILE *to, const char *command) {

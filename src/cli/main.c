@@ -25,7 +25,8 @@ static const struct {
                 {"local", sm_cmd_local},   {"mute", sm_cmd_mute},      {"why", sm_cmd_why},
                 {"unmute", sm_cmd_mute},   {"lint", sm_cmd_lint},      {"nodes", sm_cmd_nodes},
                 {"status", sm_cmd_status}, {"doctor", sm_cmd_doctor},  {"adopt", sm_cmd_adopt},
-                {"backup", sm_cmd_backup}, {"restore", sm_cmd_backup}, {"outbox", sm_cmd_outbox}};
+                {"backup", sm_cmd_backup}, {"restore", sm_cmd_backup}, {"outbox", sm_cmd_outbox},
+                {"types", sm_cmd_kit},     {"doc", sm_cmd_kit}};
 
 static void print_version(void) {
     char text[256];

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct json_t;
+
 /* `selfmon-lua --worker [BYTES [FILES]]`, argv as main got it: frames on file descriptor 3
  * (docs/internals/frames.md). BYTES of address space and FILES (descriptors) it may have at most; 0
  * and absent: no limit of its own. */
@@ -19,6 +21,9 @@ int sm_luacmd_main(int argc, char **argv);
 /* `selfmon-lua test [PATH…]`: busted inside; root is the inspections root (absolute) for
  * specs that do not lie below one; argv holds the arguments only, without the word `test`. */
 int sm_testcmd_main(const char *root, int argc, char **argv);
+/* A command written in Lua: main(args) of the embedded `module` ("kit.doc"), which answers the exit
+ * code. args is a JSON object, borrowed. */
+int sm_kitcmd_main(const char *module, const struct json_t *args);
 /* Versions of Lua, libcurl and OpenSSL, one a line. */
 void sm_worker_versions(char *out, size_t cap);
 

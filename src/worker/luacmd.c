@@ -75,6 +75,8 @@ static int open_libs(lua_State *L) {
         lua_setfield(L, -2, names[i]);
     }
     for (const sm_embedded *e = sm_embedded_lua; e->name; e++) {
+        if (strncmp(e->name, "selfmon/", 8) != 0 && strncmp(e->name, "kit/", 4) != 0)
+            continue;
         luaL_gsub(L, e->name, "/", ".");
         size_t len = strlen(e->name);
         lua_pushlstring(L, lua_tostring(L, -1), len > 4 ? len - 4 : len); /* without .lua */
@@ -84,6 +86,10 @@ static int open_libs(lua_State *L) {
     }
     lua_pushcfunction(L, sm_internal_open);
     lua_setfield(L, -2, "selfmon.internal");
+    lua_pushcfunction(L, sm_kit_embedded_open);
+    lua_setfield(L, -2, "kit.embedded");
+    lua_pushcfunction(L, sm_kit_disk_open);
+    lua_setfield(L, -2, "kit.disk");
     guard_fetch(L, h);
     return 0;
 }

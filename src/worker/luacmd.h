@@ -25,3 +25,7 @@ bool sm_luahost_call(lua_State *L, int nargs);
 
 /* Opener of selfmon.internal (internal.c). */
 int sm_internal_open(lua_State *L);
+/* Opener of kit.embedded (kitcmd.c): get(name) -> text or nil, names(prefix) -> sorted list. */
+int sm_kit_embedded_open(lua_State *L);
+/* Opener of kit.disk (kitcmd.c): kind(path), mkdir(path), create(path, text). */
+int sm_kit_disk_open(lua_State *L);

@@ -50,17 +50,20 @@ static void open_all(lua_State *L) {
     lua_setfield(L, -2, "EventReporter");
 }
 
-/* "selfmon.stats" is the embedded file "selfmon/stats.lua". */
-static const sm_embedded *find_embedded(const char *name) {
-    if (strncmp(name, prefix, PREFIX_N) != 0)
+/* "selfmon.stats" is the embedded file "selfmon/stats.lua"; "kit.doc", a command's and no script's,
+ * "kit/doc.lua". */
+static const sm_embedded *find_embedded(const char *name, bool test) {
+    const char *dot = strchr(name, '.');
+    size_t len = strlen(name);
+    if (strncmp(name, prefix, PREFIX_N) != 0 && !(test && strncmp(name, "kit.", 4) == 0))
         return NULL;
-    const char *part = name + PREFIX_N;
-    size_t n = strlen(part);
-    for (const sm_embedded *e = sm_embedded_lua; e->name; e++)
-        if (strncmp(e->name, "selfmon/", PREFIX_N) == 0 &&
-            strncmp(e->name + PREFIX_N, part, n) == 0 &&
-            strcmp(e->name + PREFIX_N + n, ".lua") == 0)
+    for (const sm_embedded *e = sm_embedded_lua; e->name; e++) {
+        size_t n = (size_t)(dot - name);
+        if (strncmp(e->name, name, n) == 0 && e->name[n] == '/' &&
+            strncmp(e->name + n + 1, dot + 1, len - n - 1) == 0 &&
+            strcmp(e->name + len, ".lua") == 0)
             return e;
+    }
     return NULL;
 }
 
@@ -78,7 +81,7 @@ bool sm_modules_push(lua_State *L, const char *name, bool test) {
     static const char testing[] = "selfmon.testing";
     if (!test && strncmp(name, testing, sizeof testing - 1) == 0)
         return false;
-    const sm_embedded *file = find_embedded(name);
+    const sm_embedded *file = find_embedded(name, test);
     if (!file)
         return false;
     /* `=`: its frames are the host's and do not show in a script's traceback. */
