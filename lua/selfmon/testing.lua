@@ -1,9 +1,13 @@
--- selfmon.testing: an inspection's own spec: fake HTTP routes, a fake machine, and run(id, params).
+-- selfmon.testing: an inspection's own spec: fake HTTP routes, a fake machine, fake services of the daemon, a
+-- clock, and run(id, params). The clock, recordings and the event policy are rooms of their own.
 --
 -- Only under `selfmon-lua test` and the plain interpreter. Nothing here touches the network: a request
 -- without a fake route fails the run and the spec. State is per test: reset() runs after each one.
 -- Scripts run in a sandboxed state of their own through selfmon.internal, as a worker runs them.
 local internal = require "selfmon.internal"
+local clock = require "selfmon.testing_clock"
+local recorded = require "selfmon.testing_record"
+local policy = require "selfmon.testing_sent"
 
 local M = {}
 
@@ -19,6 +23,10 @@ for _, name in ipairs(PARTS) do
   for fn, f in pairs(part.api) do M[fn] = f end
 end
 
+for _, room in ipairs { clock, recorded } do
+  for fn, f in pairs(room.api) do M[fn] = f end
+end
+
 local state                -- of the current test
 local default_root         -- of the command line, when the spec does not lie below one
 
@@ -27,15 +35,37 @@ local ANSWER = { status = true, body = true, json = true, headers = true, timing
 
 local OPTS = { grants = true, secrets = true, timeout = true, memory = true, cpu = true, ctx = true }
 
---- Forgets routes, requests, machine and root.
+--- Forgets everything that was faked, recorded and set, and what runs left behind.
 function M.reset()
+  recorded.reset()
+  clock.reset()
+  policy.reset()
   state = { routes = {}, requests = {}, machine = { name = "testhost" }, unfaked = {} }
   for _, part in pairs(parts) do part.reset() end
 end
 M.reset()
 
--- When a test has ended: its start would come after its before_each.
-local function reset_after_tests(busted)
+-- What the newest run of the test died of, for the message of a test that fails; "" when it is well.
+local function trouble()
+  local r = state.last
+  if not r or r.outcome == "ok" then return "" end
+  local lines = { ("\n\n%s ended as %s: %s"):format(r.id, r.outcome, r.error or "") }
+  if r.traceback then lines[#lines + 1] = "  " .. r.traceback:gsub("\n", "\n  ") end
+  if r.log ~= "" then lines[#lines + 1] = "its log:\n  " .. r.log:gsub("\n$", ""):gsub("\n", "\n  ") end
+  return table.concat(lines, "\n")
+end
+
+--- Follows a runner (busted): forgets after each test (its start would come after its before_each), and
+--- tells a failing test what its newest run died of.
+function M.attach(busted)
+  busted.subscribe({ "file", "start" }, function(file)
+    local hooks = file.run
+    local rewrite = hooks.rewriteMessage
+    function hooks.rewriteMessage(name, message)
+      return (rewrite and rewrite(name, message) or message) .. trouble()
+    end
+    return nil, true
+  end)
   busted.subscribe({ "test", "end" }, function()
     M.reset()
     return nil, true
@@ -43,7 +73,7 @@ local function reset_after_tests(busted)
 end
 
 local running = package.loaded.busted
-if type(running) == "table" and running.subscribe then reset_after_tests(running) end
+if type(running) == "table" and running.subscribe then M.attach(running) end
 
 local function quote(v)
   return type(v) == "string" and ("%q"):format(v) or tostring(v)
@@ -147,6 +177,18 @@ local function libs_of(root)
   return libs
 end
 
+-- An answer as the run gets it.
+local function shown(answer)
+  if answer.json ~= nil then
+    local copy = {}
+    for k, v in pairs(answer) do copy[k] = v end
+    copy.json, copy.body = nil, require "cjson".encode(answer.json)
+    answer = copy
+  end
+  if answer.error then return nil, answer.error, answer.code end
+  return answer
+end
+
 local function answer_to(request)
   state.requests[#state.requests + 1] = request
   local url = normal(request.url)
@@ -158,18 +200,16 @@ local function answer_to(request)
       if type(answer) ~= "table" then
         error(("the fake route %s %s must return a table, got %s"):format(r.method, r.url, type(answer)), 0)
       end
-      if answer.json ~= nil then
-        local copy = {}
-        for k, v in pairs(answer) do copy[k] = v end
-        copy.json, copy.body = nil, require "cjson".encode(answer.json)
-        answer = copy
-      end
-      if answer.error then return nil, answer.error, answer.code end
-      return answer
+      return shown(answer)
     end
   end
-  local message = ('unfaked request %s %s%s; add t.http("%s %s", {…})'):format(request.method, request.url,
-    request.where and request.where ~= "" and " (" .. request.where .. ")" or "", request.method, request.url)
+  local answer, keep = recorded.answer(request)
+  if answer then return shown(answer) end
+  if answer == false then return false, keep end
+  local where = request.where and request.where ~= "" and " (" .. request.where .. ")" or ""
+  local message = keep and ("unfaked request %s %s%s: %s"):format(request.method, request.url, where, keep)
+    or ('unfaked request %s %s%s; add t.http("%s %s", {…})'):format(request.method, request.url, where,
+      request.method, request.url)
   state.unfaked[#state.unfaked + 1] = message
   error(message, 0)
 end
@@ -206,11 +246,19 @@ local function check_names(schema, params, id)
   end
 end
 
+-- The result of a run as the test gets it, remembered for the message of a failing test.
+local function finished(result, id, spec)
+  result.id = id
+  policy.judge(result, spec, id, clock.now())
+  state.last = result
+  return result
+end
+
 --- Runs an inspection once, now, with parameters as the platform would send them. Answers
---- { outcome=, error=, traceback=, events=, log=, seconds=, peak= }. `opts` may have grants, secrets,
---- timeout, memory, cpu and ctx.
+--- { id=, outcome=, error=, traceback=, events=, sent=, held=, log=, seconds=, peak= }. `opts` may have grants,
+--- secrets, timeout, memory, cpu and ctx (single fields). `id` may name an instance: "http/endpoint.run@shop".
 function M.run(id, params, opts)
-  local script, fn = tostring(id):match "^([^@]+)%.([%a_][%w_]*)$"
+  local script, fn = tostring(id):gsub("@[%w_.-]+$", ""):match "^([^@]+)%.([%a_][%w_]*)$"
   if not script then
     error(("t.run: expected a function id such as \"host/disk.run\", got %s"):format(quote(id)), 2)
   end
@@ -221,7 +269,8 @@ function M.run(id, params, opts)
   local file = script .. ".lua"
   local text, err = read(root .. "/" .. file)
   if not text then error(("t.run: %s: %s"):format(id, err), 2) end
-  local run_opts = { file = file, libs = libs_of(root), machine = state.machine, http = answer_to, ask = answer_ask }
+  local run_opts = { id = id, file = file, libs = libs_of(root), machine = state.machine, clock = clock.handle(),
+                     http = answer_to, ask = answer_ask }
   for key, value in pairs(opts or {}) do
     if not OPTS[key] then
       error(("t.run: unknown option %s; known are grants, secrets, timeout, memory, cpu, ctx"):format(quote(key)), 2)
@@ -236,154 +285,26 @@ function M.run(id, params, opts)
   check_names(spec.params, params or {}, id)
   local values
   values, err = internal.resolve(spec.params, params or {})
-  if not values then return { outcome = "bad_params", error = err, events = {}, log = "", seconds = 0, peak = 0 } end
+  if not values then
+    return finished({ outcome = "bad_params", error = err, events = {}, log = "", seconds = 0, peak = 0 }, id, spec)
+  end
   run_opts.timeout = run_opts.timeout or spec.timeout
 
   state.unfaked = {}
   local result = internal.run(text, fn, values, run_opts)
   if state.unfaked[1] then error(table.concat(state.unfaked, "\n"), 2) end
-  return result
+  return finished(result, id, spec)
 end
 
--- The command `selfmon-lua test` ---------------------------------------------------------------------
-
-local function say(text)
-  io.stderr:write("selfmon-lua test: ", text, "\n")
-end
-
-local function parse(args)
-  local opts, i = { paths = {} }, 1
-  while i <= #args do
-    local word = args[i]
-    if word == "-k" or word == "--junit" then
-      if not args[i + 1] then return nil, word .. " needs a value" end
-      opts[word] = args[i + 1]
-      i = i + 1
-    elseif word == "--tap" then
-      opts[word] = true
-    elseif word:sub(1, 1) == "-" then
-      return nil, ("unknown option %s; known are -k PATTERN, --junit FILE and --tap"):format(word)
-    else
-      opts.paths[#opts.paths + 1] = word
-    end
-    i = i + 1
-  end
-  if #opts.paths == 0 then opts.paths[1] = "inspections" end
-  return opts
-end
-
--- Specs below a path, sorted; nil and a sentence when it is not there.
-local function specs_of(path, lfs)
-  local mode = lfs.attributes(path, "mode")
-  if mode == "file" then return { path } end
-  if mode ~= "directory" then return nil, path .. ": no such file or directory" end
-  local found = {}
-  local function walk(dir)
-    for name in lfs.dir(dir) do
-      local child = dir .. "/" .. name
-      local kind = name:sub(1, 1) ~= "." and lfs.attributes(child, "mode")
-      if kind == "directory" then
-        walk(child)
-      elseif kind == "file" and name:match "_spec%.lua$" then
-        found[#found + 1] = child
-      end
-    end
-  end
-  walk((path:gsub("(.)/+$", "%1")))
-  table.sort(found)
-  return found
-end
-
--- `-k`: a part of the name; * stands for any text.
-local function filter_of(word)
-  return (word:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*"))
-end
-
--- busted's own output on the terminal, and beside it a JUnit file when asked; counts the tests.
-local function output_handler(opts, count)
-  return function(options)
-    local runner = require "busted"
-    local shown = require("busted.outputHandlers." .. (opts["--tap"] and "TAP" or options.defaultOutput))(options)
-    if opts["--junit"] then
-      local with_file = setmetatable({ arguments = { opts["--junit"] } }, { __index = options })
-      local handler = require "busted.outputHandlers.junit"(with_file)
-      handler:subscribe(with_file)
-    end
-    runner.subscribe({ "test", "start" }, function()
-      count.tests = count.tests + 1
-      return nil, true
-    end)
-    reset_after_tests(runner)
-    return shown
-  end
-end
-
--- busted ends with os.exit; inside the runner that becomes an error value that only we know.
-local function run_busted(files, opts)
-  local count, done = { tests = 0 }, {}
-  package.preload["busted.outputHandlers.selfmon"] = function() return output_handler(opts, count) end
-  local words = { [0] = "selfmon-lua test", "--output=selfmon", "--lpath=", "--cpath=", "--pattern=_spec%.lua$" }
-  if opts["-k"] then words[#words + 1] = "--filter=" .. filter_of(opts["-k"]) end
-  table.move(files, 1, #files, #words + 1, words)
-  rawset(_G, "arg", words)
-  local exit, code = os.exit, 0
-  rawset(os, "exit", function(status)
-    code = (status == nil or status == true or status == 0) and 0 or 1
-    error(done, 0)
-  end)
-  local ok, err = xpcall(function() require "busted.runner" { standalone = false } end,
-    function(e) return e == done and e or debug.traceback(tostring(e), 2) end)
-  rawset(os, "exit", exit)
-  if not ok and err ~= done then
-    say(err)
-    return 1
-  end
-  if code == 0 and count.tests == 0 then
-    say(opts["-k"] and "no test matches -k " .. opts["-k"] or "the specs have no tests")
-    return 5
-  end
-  return code
-end
-
---- The command's main: runs the specs below the paths in `args`. Answers the exit code: 0 all passed, 1
---- failures, 5 no specs, 64 wrong usage. `root` is the inspections root for specs that lie elsewhere.
-function M.main(root, args)
-  local opts, err = parse(args)
-  if not opts then
-    say(err)
-    return 64
-  end
-  if not pcall(require, "busted.runner") then
-    say "specs need busted, which is not installed: install the package lua-busted"
-    return 1
-  end
-  local lfs, files = require "lfs", {}
-  for _, path in ipairs(opts.paths) do
-    local found
-    found, err = specs_of(path, lfs)
-    if found and path:find(",", 1, true) then found, err = nil, path .. ": busted cannot take a path with a comma" end
-    if not found then
-      say(err)
-      return 64
-    end
-    table.move(found, 1, #found, #files + 1, files)
-  end
-  if #files == 0 then
-    say(("no specs (files that end in _spec.lua) below %s"):format(table.concat(opts.paths, ", ")))
-    return 5
-  end
-  if opts["--junit"] then
-    local f, why = io.open(opts["--junit"], "w")
-    if not f then
-      say("cannot write " .. why)
-      return 64
-    end
-    f:close()
-  end
-  root = root:match "^(.*/inspections)$" or root:match "^(.*/inspections)/" or root
-  if lfs.attributes(root, "mode") == "file" then root = root:match "^(.*)/" end
+--- For the command: the root of specs that lie below no folder `inspections`, and whether to record.
+function M.command(root, record)
   default_root = root
-  return run_busted(files, opts)
+  if record then recorded.record() end
+end
+
+--- The command's main (selfmon.testing_cmd): the exit code.
+function M.main(root, args)
+  return require "selfmon.testing_cmd".main(root, args, M)
 end
 
 return M

@@ -294,14 +294,17 @@ static const struct {
              "\n"
              "Example:\n"
              "  selfmon-lua lint inspections/\n"},
-    {"test", "usage: selfmon-lua test [-k PATTERN] [--junit FILE] [PATH…]\n"
-             "\n"
-             "Runs the *_spec.lua files below PATH (default: ./inspections) with busted inside the "
-             "program; no\n"
-             "network call leaves it. Exit 0 passed, 1 failures, 5 no specs, 64 usage.\n"
-             "\n"
-             "Example:\n"
-             "  selfmon-lua test inspections/\n"},
+    {"test",
+     "usage: selfmon-lua test [-k PATTERN] [--junit FILE] [--tap] [--record] [PATH…]\n"
+     "\n"
+     "Runs the *_spec.lua files below PATH (default: ./inspections) with busted inside the "
+     "program; no\n"
+     "network call leaves it, but with --record, which writes the answers that t.record plays "
+     "back.\n"
+     "Exit 0 passed, 1 failures, 5 no specs, 64 usage.\n"
+     "\n"
+     "Example:\n"
+     "  selfmon-lua test inspections/\n"},
     {"lua", "usage: selfmon-lua lua SCRIPT [ARG…]\n"
             "       selfmon-lua lua -e CODE\n"
             "\n"

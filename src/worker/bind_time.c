@@ -6,6 +6,7 @@
  */
 #include "worker/modules.h"
 #include "worker/run.h"
+#include "worker/runclock.h"
 #include "worker/timetext.h"
 #include "base/clock.h"
 #include "base/str.h"
@@ -26,12 +27,12 @@ static int fail(lua_State *L, const sm_err *err) {
 }
 
 static int time_now(lua_State *L) {
-    lua_pushnumber(L, (double)sm_wall_ns() / 1e9);
+    lua_pushnumber(L, (double)sm_run_wall_ns(sm_run_of(L)) / 1e9);
     return 1;
 }
 
 static int time_monotonic(lua_State *L) {
-    lua_pushnumber(L, (double)sm_mono_ns() / 1e9);
+    lua_pushnumber(L, (double)sm_run_mono_ns(sm_run_of(L)) / 1e9);
     return 1;
 }
 
@@ -55,7 +56,7 @@ static int time_parse(lua_State *L) {
 
 /* format([seconds[, pattern[, zone]]]) */
 static int time_format(lua_State *L) {
-    int64_t ns = sm_wall_ns() / SM_NS_PER_S * SM_NS_PER_S;
+    int64_t ns = sm_run_wall_ns(sm_run_of(L)) / SM_NS_PER_S * SM_NS_PER_S;
     if (!lua_isnoneornil(L, 1)) {
         double t = luaL_checknumber(L, 1);
         luaL_argcheck(L, t >= -INSTANT_MAX && t <= INSTANT_MAX, 1,
@@ -120,11 +121,7 @@ static int time_sleep(lua_State *L) {
         sleep_plain(s);
         return 0;
     }
-    int64_t until = sm_mono_ns() + (int64_t)(s * 1e9);
-    pthread_mutex_lock(&run->mu);
-    while (sm_mono_ns() < until && sm_run_wait(run, until)) {
-    }
-    pthread_mutex_unlock(&run->mu);
+    sm_run_sleep(run, (int64_t)(s * 1e9));
     sm_run_check(L);
     return 0;
 }

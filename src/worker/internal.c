@@ -4,15 +4,18 @@
  *
  *   load(text[, opts])             -> {inspections=, libs=, log=}, or nil, error, line
  *   resolve(schema, params)        -> values, or nil, error
+ *   mask(text)                     -> text without the secrets of the run that is under way
  *   run(text, fn, params, opts)    -> {outcome=, error=, traceback=, events=, log=, seconds=, cpu=,
  *                                      peak=}
  *
  * opts: file ("demo/x.lua"; load takes it as a string too), display, id, ctx, libs {name = text},
  * timeout, cpu (seconds), memory (bytes), grants {list}, net, secrets {name = text}, machine
- * {what = reading}, http = function(request) -> {status=, headers=, body=, timings=, tls=} or nil,
- * err, code, ask = function(what, args, body, where) -> value[, body] or nil, err, code. An event
- * gets a made-up id. The run executes on the calling thread, under a watchdog of its own;
- * everything C holds hangs on a userdata, as any step may raise.
+ * {what = reading}, clock (worker/internal_clock.c), http = function(request) -> {status=,
+ * headers=, body=, timings=, tls=} or nil, err, code, or false and a function: then the world is
+ * asked and the function shown what it said; ask = function(what, args, body, where) -> value[,
+ * body] or nil, err, code. ctx gives single fields, the others are made up, and so is an event's
+ * id. The run executes on the calling thread, under a watchdog of its own; everything C holds hangs
+ * on a userdata, as any step may raise.
  */
 #include "worker/internal.h"
 #include "base/clock.h"
@@ -58,7 +61,7 @@ static int trial_gc(lua_State *L) {
 }
 
 static sm_trial *trial_push(lua_State *L) {
-    sm_trial *t = lua_newuserdatauv(L, sizeof *t, 0);
+    sm_trial *t = lua_newuserdatauv(L, sizeof *t, 1); /* the clock is its user value */
     memset(t, 0, sizeof *t);
     if (luaL_newmetatable(L, type_name)) {
         lua_pushcfunction(L, trial_gc);
@@ -176,12 +179,11 @@ static sm_rc host_report(void *ctx, sm_run *run, const json_t *events, json_t **
     sm_trial *t = ctx;
     size_t i;
     json_t *event;
-    (void)run;
     (void)err;
     *ids = json_array();
     json_array_foreach((json_t *)(uintptr_t)events, i, event) {
         char hex[33], id[48];
-        sm_id_new(sm_wall_ns(), hex);
+        sm_id_new(sm_run_wall_ns(run), hex);
         snprintf(id, sizeof id, "event-%s", hex);
         json_t *copy = json_deep_copy(event);
         json_object_set_new(copy, "id", json_string(id));
@@ -216,11 +218,20 @@ static sm_rc host_secret(void *ctx, sm_run *run, const char *name, const sm_secr
 /* ---- the module's functions ---- */
 
 static json_t *default_ctx(const sm_trial *t) {
+    json_int_t now = sm_run_wall_ns(&t->run) / SM_NS_PER_S;
     return json_pack("{s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:I}", "id", t->id, "run_id",
-                     "00000000000000000000000000000000", "slot",
-                     (json_int_t)(sm_wall_ns() / SM_NS_PER_S), "trigger", "manual", "attempt", 1,
-                     "account", "default", "node", "local", "deadline",
-                     (json_int_t)(sm_wall_ns() / SM_NS_PER_S + 30));
+                     "00000000000000000000000000000000", "slot", now, "trigger", "manual",
+                     "attempt", 1, "account", "default", "node", "local", "deadline",
+                     now + (json_int_t)t->run.limits.wall_s);
+}
+
+static void take_clock(lua_State *L, int opts, sm_trial *t) {
+    if (lua_getfield(L, opts, "clock") != LUA_TNIL) {
+        t->host.clock = sm_internal_clock_at(L, -1);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, opts + 1, 1); /* the trial stands behind the options */
+    }
+    lua_pop(L, 1);
 }
 
 static void init_run(lua_State *L, int params, int opts, const char *fn, sm_trial *t) {
@@ -243,13 +254,15 @@ static void init_run(lua_State *L, int params, int opts, const char *fn, sm_tria
                             .ask = sm_internal_ask,
                             .machine = t->machine ? host_machine : NULL,
                             .secret = host_secret};
+    take_clock(L, opts, t);
     sm_run_init(run, t->id, "00000000000000000000000000000000", &limits, &t->host);
     t->run_made = true;
     if (!lua_isnoneornil(L, params) && sm_luaval_to_json(L, params, &run->params, &err) != SM_OK)
         luaL_error(L, "params: %s", err.msg);
-    run->ctx = json_opt(L, opts, "ctx");
-    if (!run->ctx)
-        run->ctx = default_ctx(t);
+    run->ctx = default_ctx(t);
+    json_t *given = json_opt(L, opts, "ctx");
+    json_object_update(run->ctx, given);
+    json_decref(given);
     run->grants = json_opt(L, opts, "grants");
     run->net = json_opt(L, opts, "net");
     lua_createtable(L, 2, 0);
@@ -316,6 +329,8 @@ static int internal_run(lua_State *L) {
     sm_watchdog *dog = watch(L);
     sm_script_run(&t->snap, fn, &t->run, &t->result);
     unwatch(dog);
+    if (t->host.clock)
+        t->host.clock->deadline_ns = INT64_MAX;
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, t);
     return push_outcome(L, t);
@@ -378,8 +393,24 @@ static int internal_resolve(lua_State *L) {
     return 1;
 }
 
+/* mask(text) -> text without the secrets of the run that is under way */
+static int internal_mask(lua_State *L) {
+    size_t n;
+    const char *text = luaL_checklstring(L, 1, &n);
+    lua_settop(L, 1);
+    if (!sm_mask_needed(text, n))
+        return 1;
+    char *masked = sm_mask(text, n, &n);
+    lua_pushlstring(L, masked, n);
+    free(masked);
+    return 1;
+}
+
 int sm_internal_open(lua_State *L) {
-    static const luaL_Reg functions[] = {{"load", internal_load},
+    static const luaL_Reg functions[] = {{"clock", sm_internal_clock},
+                                         {"decide", sm_internal_decide},
+                                         {"load", internal_load},
+                                         {"mask", internal_mask},
                                          {"resolve", internal_resolve},
                                          {"run", internal_run},
                                          {NULL, NULL}};

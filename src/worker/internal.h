@@ -1,7 +1,8 @@
-/* internal: what the parts of the module selfmon.internal share (internal.c, internal_fake.c). */
+/* internal: what the parts of the module selfmon.internal share (internal.c, internal_*.c). */
 #pragma once
 #include "worker/asking.h"
 #include "worker/fetch.h"
+#include "worker/runclock.h"
 #include "worker/script.h"
 #include <lua.h>
 
@@ -29,6 +30,12 @@ typedef struct sm_trial {
     sm_loaded loaded;
     sm_result result;
 } sm_trial;
+
+/* internal_policy.c: the function `decide`. */
+int sm_internal_decide(lua_State *L);
+/* internal_clock.c: the function `clock`; the clock at idx, raises when it is none. */
+int sm_internal_clock(lua_State *L);
+struct sm_runclock *sm_internal_clock_at(lua_State *L, int idx);
 
 /* For sm_run_host.fetch with the trial as ctx: asks the fake function, redirects included. */
 void sm_internal_fetch(void *ctx, sm_run *run, const sm_fetch_req *reqs, sm_fetch_res *res,

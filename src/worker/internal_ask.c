@@ -81,5 +81,6 @@ sm_rc sm_internal_ask(void *ctx, sm_run *run, const char *what, const json_t *ar
         out->raise = q.failed = true;
     }
     lua_settop(L, top);
+    sm_runclock_judge(run); /* the fake may have moved it */
     return q.failed ? err->code : SM_OK;
 }

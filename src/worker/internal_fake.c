@@ -6,8 +6,10 @@
  * that owns both states, the test's (outer) and the script's.
  */
 #include "worker/internal.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "worker/http_opts.h"
 #include "worker/vm.h"
 #include <lauxlib.h>
 #include <math.h>
@@ -18,7 +20,7 @@
 /* What one question to the function needs; on the C stack of ask(). */
 typedef struct question {
     const sm_trial *trial;
-    const sm_run *run;
+    sm_run *run;
     const sm_fetch_req *req;
     sm_fetch_res *res;
 } question;
@@ -178,6 +180,26 @@ bool sm_internal_push_fake(lua_State *L, const sm_trial *t, int which) {
     return type == LUA_TFUNCTION;
 }
 
+/* […, keep] -> nothing: asks the world instead, one hop, and shows keep() what it said: the result,
+ * or nil, sentence, code. */
+static void ask_world(lua_State *L, const question *q) {
+    const sm_run *outer = sm_run_of(L);
+    sm_fetch_req hop = *q->req;
+    hop.follow = 0;
+    sm_fetch_res_fini(q->res);
+    sm_fetch_res_init(q->res);
+    outer->host->fetch(outer->host->ctx, q->run, &hop, q->res, 1);
+    if (q->res->code) {
+        lua_pushnil(L);
+        lua_pushstring(L, q->res->error);
+        lua_pushstring(L, q->res->code);
+        lua_call(L, 3, 0);
+    } else {
+        sm_http_result_push(L, q->res);
+        lua_call(L, 1, 0);
+    }
+}
+
 /* [question] -> nothing: calls the function and reads what it answers. */
 static int protected_ask(lua_State *L) {
     question *q = lua_touserdata(L, 1);
@@ -189,6 +211,9 @@ static int protected_ask(lua_State *L) {
     int first = lua_gettop(L) - 2;
     if (lua_istable(L, first)) {
         read_answer(L, first, q->res);
+    } else if (lua_isboolean(L, first) && lua_isfunction(L, first + 1)) {
+        lua_settop(L, first + 1);
+        ask_world(L, q);
     } else if (lua_isnil(L, first) && lua_type(L, first + 1) == LUA_TSTRING) {
         sm_fetch_res_fail(q->res, error_code(lua_tostring(L, first + 2)), "%s",
                           lua_tostring(L, first + 1));
@@ -197,6 +222,32 @@ static int protected_ask(lua_State *L) {
                           luaL_typename(L, first));
     }
     return 0;
+}
+
+/* The engine's own sentence. */
+static void fail_late(const question *q) {
+    sm_fetch_url url;
+    bool parsed = sm_fetch_url_parse(q->req->url, strlen(q->req->url), &url, NULL) == SM_OK;
+    sm_fetch_res_fail(q->res, "timeout", "%s: no answer came within %.3g s",
+                      parsed ? url.name : "the server", q->req->timeout_s);
+    if (parsed)
+        sm_fetch_url_fini(&url);
+}
+
+/* Moves the run's clock by what the answer took; one that took too long is no answer. */
+static void spend(const question *q) {
+    struct sm_runclock *clock = q->trial->host.clock;
+    double s = q->res->total, most = q->req->timeout_s;
+    if (!clock || q->res->raise)
+        return;
+    if (!q->res->code && s > most)
+        fail_late(q);
+    if (q->res->code && strcmp(q->res->code, "timeout") == 0 && s <= 0)
+        s = most;
+    if (s > most)
+        s = most;
+    if (s > 0)
+        sm_runclock_move(clock, (int64_t)(s * (double)SM_NS_PER_S));
 }
 
 static void ask(const question *q) {
@@ -214,6 +265,7 @@ static void ask(const question *q) {
         q->res->raise = true;
     }
     lua_settop(L, top);
+    spend(q);
 }
 
 static void fetch_one(const question *first) {
@@ -248,12 +300,23 @@ static void fetch_one(const question *first) {
 
 void sm_internal_fetch(void *ctx, sm_run *run, const sm_fetch_req *reqs, sm_fetch_res *res,
                        size_t n) {
+    const sm_trial *t = ctx;
+    struct sm_runclock *clock = t->host.clock, before = {0}, after = {0};
+    if (clock)
+        before = after = *clock;
     for (size_t i = 0; i < n; i++) {
+        if (clock) /* requests of one call begin together */
+            *clock = before;
         if (atomic_load(&run->stop) != SM_STOP_NONE) {
             sm_fetch_res_fail(&res[i], "cancelled", "the run was stopped");
             continue;
         }
         question q = {.trial = ctx, .run = run, .req = &reqs[i], .res = &res[i]};
         fetch_one(&q);
+        if (clock && clock->mono_ns > after.mono_ns)
+            after = *clock;
     }
+    if (clock)
+        *clock = after;
+    sm_runclock_judge(run);
 }

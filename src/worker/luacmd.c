@@ -22,14 +22,19 @@ static void host_fetch(void *ctx, sm_run *run, const sm_fetch_req *reqs, sm_fetc
                        size_t n) {
     sm_luahost *h = ctx;
     sm_err err = SM_ERR_INIT;
-    if (!h->fetch)
+    bool refused = h->offline && run == &h->run;
+    if (refused)
+        sm_err_set(
+            &err, SM_DENIED,
+            "specs reach no network: fake the request with t.http, or record it with t.record");
+    else if (!h->fetch)
         h->fetch = sm_fetch_start(&err);
-    if (h->fetch) {
+    if (h->fetch && !refused) {
         sm_fetch_perform(h->fetch, run, reqs, res, n);
         return;
     }
     for (size_t i = 0; i < n; i++)
-        sm_fetch_res_fail(&res[i], "connect", "%s", err.msg);
+        sm_fetch_res_fail(&res[i], refused ? "denied" : "connect", "%s", err.msg);
 }
 
 /* package.preload's loader: the module is named by its argument. */

@@ -9,6 +9,7 @@ typedef struct sm_luahost {
     sm_run run; /* phase SM_PHASE_FREE: not a run, never stopped */
     sm_run_host host;
     struct sm_fetch *fetch; /* started by the first request */
+    bool offline;           /* the state's own requests are refused */
     lua_State *L;
 } sm_luahost;
 

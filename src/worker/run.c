@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "worker/runclock.h"
 #include "worker/vm.h"
 #include <lauxlib.h>
 #include <signal.h>
@@ -128,6 +129,9 @@ void sm_run_log(lua_State *L, const char *level, const char *text, size_t n) {
     sm_run *run = sm_run_of(L);
     if (run->phase == SM_PHASE_LOADING && run->run_id[0])
         return;
+    if (run->host && run->host->clock) /* the line tells the run's own time */
+        run->log.started_ns =
+            sm_mono_ns() - (run->host->clock->mono_ns - run->host->clock->started_ns);
     sm_runlog_add(&run->log, level, text, n);
     if (run->log.total > run->limits.log && run->phase != SM_PHASE_FREE) {
         sm_run_stop(run, SM_STOP_LOG);

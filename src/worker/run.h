@@ -21,6 +21,7 @@ struct sm_fetch_req;
 struct sm_fetch_res;
 struct sm_watchdog;
 struct sm_answer;
+struct sm_runclock;
 typedef struct sm_run sm_run;
 
 typedef enum sm_phase {
@@ -72,6 +73,8 @@ typedef struct sm_run_host {
      * meanwhile. NULL function: there is none. */
     sm_rc (*ask)(void *ctx, sm_run *run, const char *what, const json_t *args, const void *body,
                  size_t n, struct sm_answer *out, sm_err *err);
+    /* What time it is, and what waiting moves (worker/runclock.h). NULL: the machine's clock. */
+    struct sm_runclock *clock;
 } sm_run_host;
 
 struct sm_run {

@@ -5,6 +5,7 @@
  * own CPU time. What is not listed as safe is removed.
  */
 #include "worker/sandbox.h"
+#include "worker/runclock.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include <lauxlib.h>
@@ -114,7 +115,7 @@ static void set_time_field(lua_State *L, const char *key, int64_t v) {
 /* os.time([table]): as Lua's, in UTC; fields outside their ranges carry over and are set right. */
 static int os_time(lua_State *L) {
     if (lua_isnoneornil(L, 1)) {
-        lua_pushinteger(L, (lua_Integer)(sm_wall_ns() / SM_NS_PER_S));
+        lua_pushinteger(L, (lua_Integer)(sm_run_wall_ns(sm_run_of(L)) / SM_NS_PER_S));
         return 1;
     }
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -155,7 +156,9 @@ static int os_date(lua_State *L) {
     lua_pushfstring(L, format[0] == '!' ? "%s" : "!%s", format);
     if (has_time)
         lua_pushvalue(L, 2);
-    lua_call(L, has_time ? 2 : 1, 1);
+    else
+        lua_pushinteger(L, (lua_Integer)(sm_run_wall_ns(sm_run_of(L)) / SM_NS_PER_S));
+    lua_call(L, 2, 1);
     return 1;
 }
 

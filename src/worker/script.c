@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "worker/luaval.h"
 #include "worker/monitor.h"
+#include "worker/runclock.h"
 #include "worker/sandbox.h"
 #include "worker/vm.h"
 #include <lauxlib.h>
@@ -258,11 +259,11 @@ void sm_script_run(const sm_snapshot *snap, const char *fn, sm_run *run, sm_resu
     int line = 0;
     memset(out, 0, sizeof *out);
     sm_rc rc = job_init(&j, snap, fn, &line, &out->error);
-    int64_t started = sm_mono_ns(), cpu = sm_thread_cpu_ns();
+    int64_t started = sm_run_mono_ns(run), cpu = sm_thread_cpu_ns();
     if (rc == SM_OK)
         rc = enter(run, protected_run, &j, NULL, &out->error, &out->traceback);
     out->outcome = outcome_of(rc);
-    out->seconds = (double)(sm_mono_ns() - started) / (double)SM_NS_PER_S;
+    out->seconds = (double)(sm_run_mono_ns(run) - started) / (double)SM_NS_PER_S;
     out->cpu = (double)(sm_thread_cpu_ns() - cpu) / (double)SM_NS_PER_S;
     out->peak = run->mem_peak;
     out->events = run->events;

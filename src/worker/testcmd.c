@@ -32,6 +32,7 @@ int sm_testcmd_main(const char *root, int argc, char **argv) {
         return EXIT_FAILURES;
     }
     lua_State *L = h.L;
+    h.offline = true;
     lua_pushcfunction(L, call_main);
     lua_pushstring(L, root);
     lua_createtable(L, argc, 0);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "worker/runclock.h"
 #include "worker/watchdog.h"
 #include <inttypes.h>
 #include <lauxlib.h>
@@ -321,7 +322,9 @@ void sm_vm_enter(sm_run *run) {
     run->cpu_start_ns = sm_thread_cpu_ns();
     run->deadline_ns = INT64_MAX;
     if (run->limits.wall_s > 0 && run->limits.wall_s < 1e9)
-        run->deadline_ns = run->started_ns + (int64_t)(run->limits.wall_s * (double)SM_NS_PER_S);
+        run->deadline_ns =
+            run->started_ns +
+            sm_runclock_begin(run, (int64_t)(run->limits.wall_s * (double)SM_NS_PER_S));
     run->outer = here.run;
     run->dog = here.dog;
     pthread_mutex_lock(&run->mu);

@@ -1,0 +1,211 @@
+-- Fixtures of selfmon.testing: what the world answered once, kept in a JSON file beside the spec and played
+-- back from then on. `selfmon-lua test --record` asks the world and writes the file.
+local cjson = require "cjson"
+local internal = require "selfmon.internal"
+
+local M = { api = {} }
+
+local FORMAT = 1
+local SECRET_HEADERS = { ["set-cookie"] = true, authorization = true, ["proxy-authorization"] = true, cookie = true }
+local SECRET_NAMES = { "token", "secret", "passw", "api_?%-?key", "credential", "session", "cookie" }
+
+local recording = false -- the command was given --record
+local files = {}        -- path -> { http = { {request, answer}, … }, changed }, of this process when recording
+local tape              -- of the current test: { path, entries, asked }
+
+--- For the command: record from now on.
+function M.record()
+  recording = true
+end
+
+-- A JSON text with sorted names, two blanks a level, that decodes to the same.
+local function write_json(v, out, margin)
+  if type(v) ~= "table" then
+    out[#out + 1] = (cjson.encode(v):gsub("\\/", "/"))
+    return
+  end
+  local inner, list = margin .. "  ", #v > 0 or getmetatable(v) == cjson.array_mt or v == cjson.empty_array
+  local names = {}
+  for name in pairs(v) do names[#names + 1] = name end
+  if #names == 0 then
+    out[#out + 1] = list and "[]" or "{}"
+    return
+  end
+  if not list then table.sort(names) end
+  out[#out + 1] = list and "[" or "{"
+  for i, name in ipairs(names) do
+    out[#out + 1] = (i > 1 and "," or "") .. "\n" .. inner
+    if not list then out[#out + 1] = (cjson.encode(name):gsub("\\/", "/")) .. ": " end
+    write_json(v[list and i or name], out, inner)
+  end
+  out[#out + 1] = "\n" .. margin .. (list and "]" or "}")
+end
+
+local function pretty(v)
+  local out = {}
+  write_json(v, out, "")
+  return table.concat(out) .. "\n"
+end
+
+local function save(path, file)
+  table.sort(file.http, function(a, b)
+    if a.request ~= b.request then return a.request < b.request end
+    return a.number < b.number
+  end)
+  local list = setmetatable({}, cjson.array_mt)
+  for i, entry in ipairs(file.http) do list[i] = { request = entry.request, answer = entry.answer } end
+  local folder = path:match "^(.*)/"
+  if folder then require "lfs".mkdir(folder) end
+  local f, err = io.open(path, "w")
+  if not f then error("t.record: cannot write " .. err, 0) end
+  f:write(pretty { format = FORMAT, recorded = os.date "!%Y-%m-%dT%H:%M:%SZ", http = list })
+  f:close()
+  file.changed = false
+end
+
+--- The end of a test: writes what was recorded, forgets the tape.
+function M.reset()
+  local last = tape
+  tape = nil
+  if last and recording and files[last.path].changed then save(last.path, files[last.path]) end
+end
+
+local function load_tape(path, hint)
+  local f = io.open(path, "rb")
+  if not f then return nil, ("t.record: %s is not there; record it: %s"):format(path, hint) end
+  local text = f:read "a"
+  f:close()
+  local ok, file = pcall(cjson.decode, text)
+  if not ok or type(file) ~= "table" or file.format ~= FORMAT or type(file.http) ~= "table" then
+    return nil, ("t.record: %s is not a recording of this version; record it again: %s"):format(path, hint)
+  end
+  return file
+end
+
+local function caller()
+  for level = 3, 40 do
+    local info = debug.getinfo(level, "S")
+    if not info then break end
+    local file = info.source:match "^@(.*_spec%.lua)$"
+    if file then return file end
+  end
+end
+
+--- Plays back what the world answered when `fixtures/NAME.json` beside the spec was recorded; recorded by
+--- `selfmon-lua test --record`. Routes of t.http go first.
+function M.api.record(name)
+  if type(name) ~= "string" or not name:match "^[%w_][%w_./-]*$" or name:find("..", 1, true) then
+    error(("t.record: expected a name such as \"shop\", got %s"):format(type(name) == "string" and ("%q"):format(name)
+      or type(name)), 2)
+  end
+  local spec = caller()
+  if not spec then error("t.record: call it in a file whose name ends in _spec.lua", 2) end
+  local path = (spec:match "^(.*)/" or ".") .. "/fixtures/" .. name:gsub("%.json$", "") .. ".json"
+  local hint = "selfmon-lua test --record " .. spec
+  if recording then
+    files[path] = files[path] or { http = {}, changed = true }
+  else
+    local file, err = load_tape(path, hint)
+    if not file then error(err, 2) end
+    files[path] = file
+  end
+  tape = { path = path, file = files[path], asked = {}, hint = hint }
+end
+
+-- Bytes that the file can hold as text, without what is secret.
+local function clean(text)
+  return internal.mask(text)
+end
+
+local function is_secret_name(name)
+  name = name:lower()
+  for _, part in ipairs(SECRET_NAMES) do
+    if name:find(part) then return true end
+  end
+  return false
+end
+
+-- Texts under names that sound secret, at any depth.
+local function hide(v)
+  if type(v) ~= "table" then return v end
+  for name, value in pairs(v) do
+    if type(value) == "string" and type(name) == "string" and is_secret_name(name) then
+      v[name] = "***"
+    else
+      hide(value)
+    end
+  end
+  return v
+end
+
+local function round(s)
+  return math.floor(s * 1000 + 0.5) / 1000
+end
+
+-- An answer as the file keeps it. A body that is JSON is kept as JSON, text as text, else as base64.
+local function answer_of(res, message, code)
+  if not res then return { error = clean(message), code = code } end
+  local answer = { status = res.status, headers = {}, timings = {}, tls = res.tls }
+  for name, value in pairs(res.headers) do
+    if SECRET_HEADERS[name] or is_secret_name(name) then
+      answer.headers[name] = "***"
+    else
+      answer.headers[name] = clean(type(value) == "table" and table.concat(value, ", ") or value)
+    end
+  end
+  for name, s in pairs(res.timings) do answer.timings[name] = round(s) end
+  if answer.tls then answer.tls.days_left = round(answer.tls.days_left) end
+  local body = clean(res.body)
+  local first = body:match "^%s*([%[{])"
+  local ok, value = false, nil
+  if first then ok, value = pcall(cjson.decode, body) end
+  if ok then
+    answer.json = hide(value)
+  elseif utf8.len(body) and not body:find "[%z\1-\8\11\12\14-\31]" then
+    answer.body = body
+  else
+    answer.base64 = require "selfmon.crypto".base64(res.body)
+  end
+  return answer
+end
+
+-- As t.http takes it.
+local function route_answer(kept)
+  local answer = {}
+  for k, v in pairs(kept) do answer[k] = v end
+  if answer.base64 then
+    answer.body, answer.base64 = require "selfmon.crypto".unbase64(answer.base64), nil
+  end
+  return answer
+end
+
+--- What the tape has for a request: an answer; false and a function that keeps what the world says; or nil
+--- and a sentence that says why there is none (nil when nothing is played).
+function M.answer(request)
+  if not tape then return nil end
+  local key = clean(request.method .. " " .. request.url)
+  local number = (tape.asked[key] or 0) + 1
+  tape.asked[key] = number
+  local found, newest
+  local count = 0
+  for _, entry in ipairs(tape.file.http) do
+    if entry.request == key then
+      count = count + 1
+      newest = entry
+      if count == number then found = entry end
+    end
+  end
+  if found then return route_answer(found.answer) end
+  if recording then
+    local mine = tape
+    return false, function(res, message, code)
+      local kept = { request = key, number = number, answer = answer_of(res, message, code) }
+      mine.file.http[#mine.file.http + 1] = kept
+      mine.file.changed = true
+    end
+  end
+  if newest then return route_answer(newest.answer) end
+  return nil, ("%s has no %s: the script asks for something else now; record again: %s"):format(tape.path, key, tape.hint)
+end
+
+return M

@@ -1,0 +1,232 @@
+"""`selfmon-lua test` as an author uses it: a fresh directory, a script and its spec, every option; recording
+against a server of ours, and playing back without it."""
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+from harness import ROOT, project, run_all
+
+SHOP = """local http = require "selfmon.http"
+local secret = require "selfmon.secret"
+
+monitor{
+  title = "Shop", permissions = { "secret:shop" },
+  params = { url = { type = "string", required = true } },
+}
+function run(params)
+  local res = assert(http.get(params.url, { headers = { Authorization = secret "shop" } }))
+  local data = assert(res:json())
+  EventReporter():report{ title = "Shop", status = data.ok and "ok" or "critical",
+    message = ("%s %s"):format(data.method or "?", res.headers["content-type"] or "?") }
+end
+
+monitor{ title = "Broken" }
+function broken()
+  local function inner(t) return t.field.other end
+  print "about to break"
+  inner{}
+end
+"""
+
+SPEC = """local t = require "selfmon.testing"
+
+describe("shop", function()
+  it("answers", function()
+    t.http("GET https://shop.example/*", { json = { ok = true } })
+    assert.are.equal("ok", t.run("demo/shop.run", { url = "https://shop.example/" },
+      { grants = { "secret:shop" }, secrets = { shop = "s3cret-of-the-shop" } }).events[1].status)
+  end)
+  it("is down", function()
+    t.http("GET https://shop.example/*", { json = {} })
+    assert.are.equal("critical", t.run("demo/shop.run", { url = "https://shop.example/" },
+      { grants = { "secret:shop" }, secrets = { shop = "s3cret-of-the-shop" } }).events[1].status)
+  end)
+end)
+"""
+
+
+@contextlib.contextmanager
+def server():
+    """A server of tests/fakes on a free port."""
+    process = subprocess.Popen([sys.executable, str(ROOT / "tests/fakes/http_server.py")], stdout=subprocess.PIPE,
+                               text=True)
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_fresh_directory():
+    """a script and its spec, all pass; without a path below ./inspections; from elsewhere by path"""
+    with project() as p:
+        assert p.run("test").code == 5
+        p.script("demo/shop.lua", SHOP)
+        p.script("demo/shop_spec.lua", SPEC)
+        for args, cwd in (((), None), (("inspections",), None), (("inspections/demo/shop_spec.lua",), None),
+                          ((str(p.dir / "inspections"),), "/")):
+            done = p.run("test", *args, cwd=cwd)
+            assert done.code == 0 and "2 successes / 0 failures / 0 errors" in done.out, done
+
+
+def test_options():
+    """-k, --tap, -- and what is wrong usage"""
+    with project() as p:
+        p.script("demo/shop.lua", SHOP)
+        p.script("demo/shop_spec.lua", SPEC)
+        done = p.run("test", "-k", "down")
+        assert done.code == 0 and "1 success " in done.out, done
+        assert p.run("test", "-k", "nothing").code == 5
+        done = p.run("test", "--tap", "--", "inspections")
+        assert done.out.splitlines()[:2] == ["ok 1 - shop answers", "ok 2 - shop is down"], done
+        for args, words in ((("--tpa",), "unknown option --tpa; known are -k PATTERN, --junit FILE, --tap and --record"),
+                            (("--junit",), "--junit needs a value"), (("-k",), "-k needs a value"),
+                            (("nowhere",), "nowhere: no such file or directory"),
+                            (("--junit=/nonexistent/x.xml",), "cannot write /nonexistent/x.xml")):
+            done = p.run("test", *args)
+            assert done.code == 64 and words in done.err and done.out == "", done
+
+
+def test_errors_have_a_place():
+    """a mistake in a spec, a script that breaks, a spec that does not load: file and line of each"""
+    with project() as p:
+        p.script("demo/shop.lua", SHOP)
+        p.script("demo/a_spec.lua", 'local t = require "selfmon.testing"\n\nit("breaks", function()\n'
+                 '  local r = t.run("demo/shop.broken")\n  assert.are.equal("critical", r.events[1].status)\nend)\n'
+                 'it("asks wrongly", function()\n  t.run("demo/shop.run", { ulr = "x" })\nend)\n'
+                 'it("fails", function() assert.are.equal(1, 2) end)\n')
+        p.script("demo/b_spec.lua", "it('x', function(\n")
+        done = p.run("test")
+        assert done.code == 1, done
+        for words in ("inspections/demo/a_spec.lua:5: attempt to index a nil value",
+                      "demo/shop.broken ended as failed: inspections/demo/shop.lua:17: attempt to index a nil value "
+                      "(field 'field')",
+                      "  inspections/demo/shop.lua:17: in local 'inner'", "  inspections/demo/shop.lua:19: in ",
+                      "about to break",
+                      "inspections/demo/a_spec.lua:8: t.run: demo/shop.run has no parameter \"ulr\"; it has url",
+                      "inspections/demo/a_spec.lua:10: Expected objects to be equal", "inspections/demo/b_spec.lua:"):
+            assert words in done.out, (words, done)
+        # The trouble of one test is not that of the next.
+        assert done.out.count("ended as failed") == 1, done
+
+
+HOSTILE = """local t = require "selfmon.testing"
+describe("a <suite> & \\"more\\"", function()
+  it("is fine", function() end)
+  it("]]> \\1 \\8 \\255 \\u{FFFE} \\n and a\\ttab", function() error("bad \\0 <&> ]]> \\27[31m \\255") end)
+  it("fails", function() assert.are.equal("<a>", "&b;") end)
+  pending("later <b>")
+  describe("in setup", function()
+    setup(function() error "no <setup>" end)
+    it("never runs", function() end)
+  end)
+end)
+"""
+
+
+def test_junit():
+    """the file is well-formed whatever names and messages hold, valid, and counts what happened"""
+    with project() as p:
+        p.script("demo/shop.lua", SHOP)
+        p.script("demo/shop_spec.lua", SPEC)
+        p.script("demo/hostile_spec.lua", HOSTILE)
+        p.script("demo/unloadable_spec.lua", "this is not Lua")
+        done = p.run("test", "--junit", "out.xml")
+        assert done.code == 1 and "3 successes" in done.out, done
+        checked = subprocess.run(["xmllint", "--noout", "--schema", str(ROOT / "tests/data/junit.xsd"),
+                                  str(p.dir / "out.xml")], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr + (p.dir / "out.xml").read_text(errors="replace")
+        top = ElementTree.parse(p.dir / "out.xml").getroot()
+        suites = {s.get("name").rsplit("/", 1)[-1]: s for s in top}
+        assert set(suites) == {"shop_spec.lua", "hostile_spec.lua", "unloadable_spec.lua"}, suites
+        counts = {name: tuple(int(s.get(k)) for k in ("tests", "failures", "errors", "skipped"))
+                  for name, s in suites.items()}
+        assert counts["shop_spec.lua"] == (2, 0, 0, 0), counts
+        assert counts["unloadable_spec.lua"] == (1, 0, 1, 0), counts
+        assert counts["hostile_spec.lua"][1:] == (1, 2, 1), counts
+        assert [int(top.get(k)) for k in ("tests", "failures", "errors", "skipped")] == [
+            sum(c[i] for c in counts.values()) for i in range(4)], counts
+        case = suites["shop_spec.lua"].find("testcase")
+        assert (case.get("name"), case.get("classname")) == ("shop answers", "inspections.demo.shop_spec"), case.attrib
+        assert case.get("file") == "inspections/demo/shop_spec.lua" and case.get("line") == "4", case.attrib
+        cases = {c.get("name"): c for c in suites["hostile_spec.lua"]}
+        fails = cases['a <suite> & "more" fails'].find("failure")
+        assert "&b;" in fails.text and "<a>" in fails.text and "hostile_spec.lua:5:" in fails.get("message"), fails.text
+        assert cases['a <suite> & "more" later <b>'].find("skipped") is not None
+
+
+RECORDED = """local t = require "selfmon.testing"
+local function run()
+  t.record "shop"
+  return t.run("demo/shop.run", { url = "BASE/PATH" },
+    { grants = { "secret:shop" }, secrets = { shop = os.getenv "SHOP" or "a made-up secret" } })
+end
+it("answers", function()
+  local r = run()
+  assert.are.equal("GET application/json", r.events[1].message)
+  t.run("demo/shop.run", { url = "BASE/gzip" }, { grants = { "secret:shop" }, secrets = { shop = os.getenv "SHOP" or "a made-up secret" } })
+end)
+it("answers again", function() assert.are.equal("ok", run().outcome) end)
+"""
+
+
+def test_record_and_replay():
+    """real answers are asked for once, kept without the secret, played back without network; drift is told"""
+    with project() as p, server() as base:
+        p.script("demo/shop.lua", SHOP)
+        spec = RECORDED.replace("BASE", base).replace("PATH", "redirect?to=/echo")
+        p.script("demo/shop_spec.lua", spec)
+        fixture = p.dir / "inspections/demo/fixtures/shop.json"
+        done = p.run("test")
+        assert done.code == 1 and ("inspections/demo/fixtures/shop.json is not there; record it: selfmon-lua test "
+                                   "--record inspections/demo/shop_spec.lua") in done.out, done
+        secret = "the-real-s3cret/of=the+shop"
+        done = p.run("test", "--record", env={"SHOP": secret})
+        assert done.code == 0 and "2 successes" in done.out, done
+        text = fixture.read_text()
+        assert "s3cret" not in text and json.loads(text)["format"] == 1, text
+        kept = json.loads(text)["http"]
+        requests = [e["request"] for e in kept]
+        assert requests == sorted(requests) and len(requests) == len(set(requests)), requests
+        echo = next(e for e in kept if "/echo" in e["request"])
+        assert echo["answer"]["json"]["method"] == "GET" and "***" in json.dumps(echo), kept
+        assert text.index('"answer"') < text.index('"request"') and "\n  " in text, "sorted, indented"
+        asked = len(requests)
+    # The server is gone; the secret is another one.
+    with project() as p:
+        p.script("demo/shop.lua", SHOP)
+        p.script("demo/shop_spec.lua", spec)
+        p.write("inspections/demo/fixtures/shop.json", text)
+        done = p.run("test")
+        assert done.code == 0 and "2 successes" in done.out, done
+        assert (p.dir / "inspections/demo/fixtures/shop.json").read_text() == text and asked >= 3
+        # What the script asks for has changed.
+        p.script("demo/shop.lua", SHOP.replace("http.get(params.url", "http.get(params.url .. '/new'"))
+        done = p.run("test")
+        assert done.code == 1 and "record again: selfmon-lua test --record inspections/demo/shop_spec.lua" in done.out, done
+        assert "has no GET " in done.out, done
+        p.write("inspections/demo/fixtures/shop.json", "{}")
+        done = p.run("test")
+        assert done.code == 1 and "is not a recording of this version" in done.out, done
+
+
+def test_no_network():
+    """neither a script under test nor its spec reaches a server, also one that is there"""
+    with project() as p, server() as base:
+        p.script("demo/shop.lua", SHOP)
+        p.script("demo/shop_spec.lua", 'local t = require "selfmon.testing"\nlocal http = require "selfmon.http"\n'
+                 f'it("script", function() t.run("demo/shop.run", {{ url = "{base}/echo" }}, '
+                 '{ grants = { "secret:shop" }, secrets = { shop = "x" } }) end)\n'
+                 f'it("spec", function()\n  local res, err, code = http.get("{base}/ok")\n'
+                 '  assert.is_nil(res)\n  assert.are.equal("denied", code, err)\nend)\n')
+        done = p.run("test")
+        assert "1 success / 0 failures / 1 error" in done.out and "unfaked request GET " + base in done.out, done
+        import urllib.request
+        assert json.load(urllib.request.urlopen(base + "/requests")) == [], "the server was asked"
+
+
+run_all(globals())
