@@ -1,5 +1,5 @@
-/* op_prune: retention: old runs with their logs, old slots, old events that were delivered; and
- * the room that they leave goes back to the file system.
+/* op_prune: retention: old runs with their logs, old slots, old events that were delivered, what
+ * inspections remembered for a time; and the room that they leave goes back to the file system.
  *
  * Refuses to touch what is not delivered, what still runs, and the newest slot of an inspection
  * (catch-up needs it). Deletes at most `batch` rows of each kind a call, so that nobody waits long
@@ -40,7 +40,7 @@ sm_rc sm_op_prune(sm_core *c, const json_t *args, json_t **result, sm_err *err) 
         "DELETE FROM local_events WHERE seq IN (SELECT seq FROM local_events INDEXED BY "
         "local_events_at WHERE at_ns < ?1 ORDER BY at_ns LIMIT ?2)";
     int64_t runs_before, events_before, batch = sm_json_int(args, "batch", BATCH_DEFAULT);
-    int64_t runs = 0, slots = 0, events = 0, last = 0;
+    int64_t runs = 0, slots = 0, events = 0, last = 0, memos = 0;
     if (sm_arg_int(args, "runs_before_ns", &runs_before, err) != SM_OK ||
         sm_arg_int(args, "events_before_ns", &events_before, err) != SM_OK)
         return SM_INVALID;
@@ -55,9 +55,12 @@ sm_rc sm_op_prune(sm_core *c, const json_t *args, json_t **result, sm_err *err) 
     if (rc == SM_OK)
         rc = prune_one(c, local_sql, events_before, batch, &events, err);
     if (rc == SM_OK)
+        rc = sm_memo_prune(c, args, runs_before, batch, &memos, err);
+    if (rc == SM_OK)
         rc = sm_sql_run(c, err, "PRAGMA incremental_vacuum(1000)", "");
     if (rc == SM_OK)
-        *result = json_pack("{s:I,s:I,s:I}", "runs", (json_int_t)runs, "events", (json_int_t)events,
-                            "slots", (json_int_t)slots);
+        *result =
+            json_pack("{s:I,s:I,s:I,s:I}", "runs", (json_int_t)runs, "events", (json_int_t)events,
+                      "slots", (json_int_t)slots, "memos", (json_int_t)memos);
     return rc;
 }

@@ -172,6 +172,7 @@ static sm_rc add_all(sm_core *c, sqlite3 *from, json_t **result, bool rebuilt, s
     } rest[] = {{"dims", NULL, NULL},
                 {"mutes", NULL, NULL},
                 {"kv", "rowid", NULL},
+                {"memos", NULL, NULL},
                 {"local_items", "seq", "seq"},
                 {"local_events", "seq", "seq"}};
     int64_t most = 0, gaps = 0, ignored = 0, waiting = 0, before, after;

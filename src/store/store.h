@@ -25,6 +25,17 @@ typedef struct sm_store_options {
 } sm_store_options;
 
 #define SM_FAILURE_PREFIX "failure:"
+/* Owners of memos. */
+#define SM_MEMO_INSPECTION "i/"
+#define SM_MEMO_SCOPE "s/"
+
+enum { /* of memos: of an owner; of a key and a value; of scopes in all */
+    SM_MEMO_KEYS_MAX = 1000,
+    SM_MEMO_BYTES_MAX = 1 << 20,
+    SM_MEMO_KEY_MAX = 256,
+    SM_MEMO_VALUE_MAX = 64 << 10,
+    SM_MEMO_SCOPES_MAX = 256
+};
 
 /* Operations: arguments -> result. Times: *_ns wall nanoseconds, *_ms wall milliseconds, slot in
  * Unix seconds. "id" is a function id. Absent result = null. */
@@ -130,6 +141,18 @@ typedef enum sm_store_op {
     SM_OP_KV_PUT,       /* {key,value} -> null ; a null value removes the key */
     SM_OP_KV_GET,       /* {key} -> value|null */
     SM_OP_KV_LIST,      /* {prefix} -> {key: value} of the first 20,000 keys that begin so */
+    /* What inspections remember (selfmon.store). who: SM_MEMO_INSPECTION and an association key, or
+     * SM_MEMO_SCOPE and the name of a scope; text: JSON of the value, checked by the caller. A value
+     * whose until_ms (null: none) is over is not there. {who,key,now_ms} -> {text}|null */
+    SM_OP_MEMO_GET,
+    /* {who,key,text,until_ms|null,now_ms} -> null ; SM_LIMIT above a quota, SM_FULL */
+    SM_OP_MEMO_PUT,
+    SM_OP_MEMO_DELETE, /* {who,key,now_ms} -> {removed(bool)} */
+    /* {who,key,by,until_ms|null(of a key that is not there yet),now_ms} -> {value} ; SM_EXISTS when
+     * it holds something else than a number, or the sum is none; and as MEMO_PUT */
+    SM_OP_MEMO_INCR,
+    SM_OP_MEMO_KEYS, /* {who,prefix,now_ms} -> [keys] sorted */
+    SM_OP_MEMO_DUMP, /* {who,now_ms} -> {key: {text,until_ms|null}} */
     /* The embedded platform `local`. An item is what the remote list shows:
      * {uuid, refKey, title, status(0 enabled, 2 disabled), jsonScript:{refFuncInfo, callKwargs},
      *  createAt, updateAt}. */
@@ -169,9 +192,12 @@ typedef enum sm_store_op {
      * dimension?, now_ns} -> {id, slot|null, run|null, event|null, state|null, outbox|null,
      * attempts:[{n,at,verdict,answer}], mute:text|null} (docs/json.md, `why`) */
     SM_OP_WHY,
-    /* Retention: {runs_before_ns, events_before_ns, batch} -> {runs, events, slots}; never what is
-     * pending, held, inflight or refused, nor the newest slot of an inspection. events includes
-     * those of the embedded platform. At most `batch` (1,000) rows of a kind: call until 0. */
+    /* Retention: {runs_before_ns, events_before_ns, batch, now_ms?, memos_of?} -> {runs, events,
+     * slots, memos}; never what is pending, held, inflight or refused, nor the newest slot of an
+     * inspection. events includes those of the embedded platform. memos: those whose time is over
+     * at now_ms, and, with memos_of (object of every `who` of an inspection that is there), those
+     * of others that did not change since runs_before_ns. At most `batch` (1,000) rows of a kind,
+     * memos a thousand more: call until 0. */
     SM_OP_PRUNE,
     /* {} -> {schema, bytes (of the files), outbox_limit, refuses: sentence|null (why an event that
      * came now would not be taken), outbox: OUTBOX_STATS}; reads rows */
@@ -233,5 +259,8 @@ char *sm_store_aside_text(const char *path);
 char *sm_store_aside_sentence(const json_t *aside);
 /* The store is broken (see above) because somebody else wrote into its files. Any thread. */
 bool sm_store_overwritten(const sm_store *s);
+/* by added to was, exact for integers. SM_EXISTS: `was` is no number, or the sum is none. *sum: new
+ * reference. */
+sm_rc sm_memo_sum(const json_t *was, const json_t *by, json_t **sum, sm_err *err);
 /* Version of the database library, "3.40.1". Static. */
 const char *sm_store_engine(void);

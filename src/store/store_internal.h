@@ -261,6 +261,12 @@ sm_rc sm_op_texts_delete(sm_core *c, const json_t *args, json_t **result, sm_err
 sm_rc sm_op_kv_put(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_kv_get(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_kv_list(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_memo_get(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_memo_put(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_memo_delete(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_memo_incr(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_memo_keys(sm_core *c, const json_t *args, json_t **result, sm_err *err);
+sm_rc sm_op_memo_dump(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_local_list(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_local_create(sm_core *c, const json_t *args, json_t **result, sm_err *err);
 sm_rc sm_op_local_modify(sm_core *c, const json_t *args, json_t **result, sm_err *err);
@@ -329,5 +335,8 @@ sm_rc sm_slot_end(sm_core *c, const char *id, int64_t slot, const char *outcome,
  * that says the same. */
 sm_rc sm_slot_pass(sm_core *c, const char *id, int64_t slot, const char *outcome,
                    const json_t *reason, int64_t at_ns, sm_err *err);
+/* The memos' part of retention; adds to *gone. */
+sm_rc sm_memo_prune(sm_core *c, const json_t *args, int64_t before_ns, int64_t batch, int64_t *gone,
+                    sm_err *err);
 /* The elements of `newest_first` in the opposite order; takes the reference. */
 json_t *sm_rows_reverse(json_t *newest_first);

@@ -63,6 +63,13 @@ static void missing_arguments_are_named(void **state) {
         {"kv put", SM_OP_KV_PUT, "{}", "key"},
         {"kv get", SM_OP_KV_GET, "{'key':1}", "key: expected a text, got an integer"},
         {"kv list", SM_OP_KV_LIST, "{}", "prefix: expected a text, got nothing"},
+        {"memo get", SM_OP_MEMO_GET, "{}", "who: expected a text"},
+        {"memo put", SM_OP_MEMO_PUT, "{'who':'i/a','key':'k','now_ms':1}", "text"},
+        {"memo put without time", SM_OP_MEMO_PUT, "{'who':'i/a','key':'k','text':'1'}", "now_ms"},
+        {"memo incr", SM_OP_MEMO_INCR, "{'who':'i/a','key':'k','by':'1','now_ms':1}",
+         "by: expected a number"},
+        {"memo keys", SM_OP_MEMO_KEYS, "{'who':'i/a','now_ms':1}", "prefix"},
+        {"memo dump", SM_OP_MEMO_DUMP, "{'who':'i/a'}", "now_ms"},
         {"local create", SM_OP_LOCAL_CREATE, "{}", "payload: expected an object"},
         {"local create without key", SM_OP_LOCAL_CREATE, "{'payload':{},'at_ns':1}", "refKey"},
         {"local status", SM_OP_LOCAL_STATUS, "{'ref_key':'k','at_ns':1}", "status"},
@@ -669,9 +676,9 @@ static void retention_spares_what_matters(void **state) {
     json_decref(call_json(s, SM_OP_RUN_FINISH, done));
     /* e6 is newer than the limit; e3 e4 e5 wait; r1 still runs; slot 180 is the newest. */
     const char *all = "{'runs_before_ns':1000000000000,'events_before_ns':6000000000,'batch':1}";
-    expect(s, SM_OP_PRUNE, all, "{'runs':1,'events':1,'slots':1}");
-    expect(s, SM_OP_PRUNE, all, "{'runs':0,'events':1,'slots':1}");
-    expect(s, SM_OP_PRUNE, all, "{'runs':0,'events':0,'slots':0}");
+    expect(s, SM_OP_PRUNE, all, "{'runs':1,'events':1,'slots':1,'memos':0}");
+    expect(s, SM_OP_PRUNE, all, "{'runs':0,'events':1,'slots':1,'memos':0}");
+    expect(s, SM_OP_PRUNE, all, "{'runs':0,'events':0,'slots':0,'memos':0}");
     json_t *got = call(s, SM_OP_QUERY_EVENTS, NULL);
     assert_int_equal(json_array_size(got), 4);
     json_decref(got);
