@@ -291,6 +291,20 @@ static sm_rc once_remote(show *s, const json_t *select, json_t **result, sm_err 
     return rc;
 }
 
+/* Dry run: what inspections remember, as the store or the daemon has it. */
+static sm_rc memos_kept(void *ctx, const char *who, json_t **out, sm_err *err) {
+    const show *s = ctx;
+    sm_client *link = NULL;
+    sm_rc rc = sm_client_open_reader(s->config, &link, err);
+    if (rc == SM_OK)
+        rc = sm_client_call(link, "memos",
+                            json_pack("{s:s, s:I}", "who", who, "now_ms",
+                                      (json_int_t)(sm_wall_ns() / SM_NS_PER_MS)),
+                            out, err);
+    sm_client_close(link);
+    return rc;
+}
+
 static int run_once(show *s, const sm_app_options *options) {
     sm_err err = SM_ERR_INIT;
     json_t *result = NULL;
@@ -381,7 +395,9 @@ int sm_cmd_run(const sm_args *given) {
                                            .configured = told_configured,
                                            .serving = begin_serving,
                                            .closing = end_serving},
-                              .notify = notify};
+                              .notify = notify,
+                              .memos_kept = memos_kept,
+                              .memos_ctx = &s};
     header(&s);
     if (args.once) {
         code = run_once(&s, &options);

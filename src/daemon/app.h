@@ -6,6 +6,7 @@
 #pragma once
 #include "daemon/catalog.h"
 #include "daemon/config.h"
+#include "daemon/memory.h"
 #include "daemon/notify.h"
 #include "daemon/scheduler.h"
 #include <stdbool.h>
@@ -45,7 +46,9 @@ typedef struct sm_app_options {
     int wait_ms;       /* ONCE: how long to wait for the platform's budget of calls */
     bool new_identity; /* create although the platform knows these under another secret */
     sm_app_listener listener;
-    sm_notify *notify; /* DAEMON; borrowed */
+    sm_notify *notify;         /* DAEMON; borrowed */
+    sm_memory_kept memos_kept; /* DRY: what inspections remember, from the store; or NULL */
+    void *memos_ctx;
 } sm_app_options;
 
 /* Runs to the end. result (ONCE, DRY; new reference): daemon/once.h, finished. SM_BUSY: the state
@@ -68,7 +71,7 @@ const char *sm_app_unready(const sm_app *app, char *out, size_t cap);
  * configuration: sm_app_configuration, accounts: sm_accounts_status, view_age: seconds|null (the
  * oldest that the platform said of an inspection), deliveries: sm_desks_verdicts, trouble:
  * [sentences], store: sm_storewatch_snapshot|null, log_dropped: lines, heartbeat:
- * sm_heartbeat_status} */
+ * sm_heartbeat_status, memory: sm_memory_status} */
 json_t *sm_app_snapshot(const sm_app *app);
 
 /* ---- app_reload.c ---- */

@@ -14,6 +14,7 @@
 #include "daemon/heartbeat.h"
 #include "daemon/intake.h"
 #include "daemon/lend.h"
+#include "daemon/memory.h"
 #include "daemon/storewatch.h"
 #include "daemon/runner.h"
 #include "daemon/statedir.h"
@@ -41,6 +42,7 @@ struct sm_app {
     int64_t trouble_ns;      /* monotonic: since when deliveries have a trouble; 0: none */
     sm_runner *runner;
     sm_lend *lend;
+    sm_memory *memory;
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */
     sm_control *control;

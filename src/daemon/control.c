@@ -58,6 +58,7 @@ static const struct {
     {"outbox_again", SM_OP_OUTBOX_AGAIN},
     {"outbox_drop", SM_OP_OUTBOX_DROP},
     {"kv_list", SM_OP_KV_LIST},
+    {"memos", SM_OP_MEMO_DUMP},
     {"registry", SM_OP_REGISTRY_GET},
     {"texts", SM_OP_TEXTS_GET},
     {"local_list", SM_OP_LOCAL_LIST},

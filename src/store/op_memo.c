@@ -8,9 +8,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/memo.h"
 #include "base/str.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,17 +102,9 @@ static sm_rc make_room(sm_core *c, const memo_args *a, int64_t bytes, sm_err *er
                           "one that is not needed",
                           (int)SM_MEMO_SCOPES_MAX);
     const char *whose = is_scope(a->who) ? "this scope" : "this inspection";
-    if (h.keys >= SM_MEMO_KEYS_MAX)
-        return sm_err_set(err, SM_LIMIT,
-                          "%s holds %lld keys, the most it can; delete some, or give them a ttl",
-                          whose, (long long)h.keys);
-    if (h.bytes + bytes > SM_MEMO_BYTES_MAX)
-        return sm_err_set(err, SM_LIMIT,
-                          "%s holds %lld bytes in %lld keys, and %lld more would be above the %d "
-                          "that it may; delete some, or give them a ttl",
-                          whose, (long long)h.bytes, (long long)h.keys, (long long)bytes,
-                          (int)SM_MEMO_BYTES_MAX);
-    rc = sm_outbox_room(c, 0, err); /* limits.min_free */
+    rc = sm_memo_quota(whose, h.keys, h.bytes, bytes, err);
+    if (rc == SM_OK)
+        rc = sm_outbox_room(c, 0, err); /* limits.min_free */
     if (rc == SM_OK && c->free_left >= 0)
         c->free_left -= 2 * bytes;
     return rc;
@@ -170,23 +162,6 @@ sm_rc sm_op_memo_delete(sm_core *c, const json_t *args, json_t **result, sm_err 
     return rc;
 }
 
-sm_rc sm_memo_sum(const json_t *was, const json_t *by, json_t **sum, sm_err *err) {
-    json_int_t whole;
-    if (!json_is_number(was))
-        return sm_err_set(err, SM_EXISTS, "it holds something else than a number");
-    if (json_is_integer(was) && json_is_integer(by)) {
-        if (__builtin_add_overflow(json_integer_value(was), json_integer_value(by), &whole))
-            return sm_err_set(err, SM_EXISTS, "the sum is beyond what an integer can be");
-        *sum = json_integer(whole);
-        return SM_OK;
-    }
-    double real = json_number_value(was) + json_number_value(by);
-    if (!isfinite(real))
-        return sm_err_set(err, SM_EXISTS, "the sum is beyond what a number can be");
-    *sum = json_real(real);
-    return SM_OK;
-}
-
 sm_rc sm_op_memo_incr(sm_core *c, const json_t *args, json_t **result, sm_err *err) {
     memo_args a;
     char *text = NULL;
@@ -199,9 +174,7 @@ sm_rc sm_op_memo_incr(sm_core *c, const json_t *args, json_t **result, sm_err *e
         rc = find(c, &a, &text, &until, err);
     if (rc != SM_OK)
         goto out;
-    if (text == NULL)
-        was = json_integer(0);
-    else
+    if (text != NULL)
         rc = sm_json_parse(text, strlen(text), SM_MEMO_VALUE_MAX, &was, err);
     if (rc == SM_OK)
         rc = sm_memo_sum(was, by, &sum, err);

@@ -29,14 +29,6 @@ typedef struct sm_store_options {
 #define SM_MEMO_INSPECTION "i/"
 #define SM_MEMO_SCOPE "s/"
 
-enum { /* of memos: of an owner; of a key and a value; of scopes in all */
-    SM_MEMO_KEYS_MAX = 1000,
-    SM_MEMO_BYTES_MAX = 1 << 20,
-    SM_MEMO_KEY_MAX = 256,
-    SM_MEMO_VALUE_MAX = 64 << 10,
-    SM_MEMO_SCOPES_MAX = 256
-};
-
 /* Operations: arguments -> result. Times: *_ns wall nanoseconds, *_ms wall milliseconds, slot in
  * Unix seconds. "id" is a function id. Absent result = null. */
 typedef enum sm_store_op {
@@ -142,8 +134,8 @@ typedef enum sm_store_op {
     SM_OP_KV_GET,       /* {key} -> value|null */
     SM_OP_KV_LIST,      /* {prefix} -> {key: value} of the first 20,000 keys that begin so */
     /* What inspections remember (selfmon.store). who: SM_MEMO_INSPECTION and an association key, or
-     * SM_MEMO_SCOPE and the name of a scope; text: JSON of the value, checked by the caller. A value
-     * whose until_ms (null: none) is over is not there. {who,key,now_ms} -> {text}|null */
+     * SM_MEMO_SCOPE and the name of a scope; text: JSON of the value, checked by the caller. A
+     * value whose until_ms (null: none) is over is not there. {who,key,now_ms} -> {text}|null */
     SM_OP_MEMO_GET,
     /* {who,key,text,until_ms|null,now_ms} -> null ; SM_LIMIT above a quota, SM_FULL */
     SM_OP_MEMO_PUT,
@@ -259,8 +251,5 @@ char *sm_store_aside_text(const char *path);
 char *sm_store_aside_sentence(const json_t *aside);
 /* The store is broken (see above) because somebody else wrote into its files. Any thread. */
 bool sm_store_overwritten(const sm_store *s);
-/* by added to was, exact for integers. SM_EXISTS: `was` is no number, or the sum is none. *sum: new
- * reference. */
-sm_rc sm_memo_sum(const json_t *was, const json_t *by, json_t **sum, sm_err *err);
 /* Version of the database library, "3.40.1". Static. */
 const char *sm_store_engine(void);

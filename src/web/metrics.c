@@ -104,6 +104,10 @@ static const metric metrics[] = {
      "Corrupt databases that lie aside and were not looked after."},
     {"store_healed_total", COUNTER, "store.healed", NULL,
      "Times that files of the database were taken away and put back."},
+    {"memory_calls_total", COUNTER, "memory.calls", "call",
+     "Calls of selfmon.store by inspections."},
+    {"memory_refused_total", COUNTER, "memory.refused", "code",
+     "Calls of selfmon.store that were refused: quota, full disk and others."},
     {"log_lines_dropped_total", COUNTER, "log_dropped", NULL,
      "Lines of the log that nobody read in time."},
 };

@@ -9,6 +9,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+/* clang-format off */
 const sm_module sm_modules[] = {
     {"cjson", sm_bind_cjson_open},
     {"cjson.safe", sm_bind_cjson_safe_open},
@@ -17,9 +18,11 @@ const sm_module sm_modules[] = {
     {"selfmon.http", sm_bind_http_open},
     {"selfmon.log", sm_bind_log_open},
     {"selfmon.secret", sm_bind_secret_open},
+    {"selfmon.store", sm_bind_store_open},
     {"selfmon.time", sm_bind_time_open},
     {NULL, NULL},
 };
+/* clang-format on */
 
 static const char prefix[] = "selfmon.";
 enum { PREFIX_N = sizeof prefix - 1 };

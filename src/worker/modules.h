@@ -18,6 +18,7 @@ int sm_bind_time_open(lua_State *L);
 int sm_bind_log_open(lua_State *L);
 int sm_bind_crypto_open(lua_State *L);
 int sm_bind_secret_open(lua_State *L);
+int sm_bind_store_open(lua_State *L);
 int sm_bind_cjson_open(lua_State *L);      /* jsoncodec: cjson */
 int sm_bind_cjson_safe_open(lua_State *L); /* cjson.safe */
 /* Globals rather than modules: bind_monitor and bind_reporter push the values of `monitor` and

@@ -1,6 +1,6 @@
 /* Memos: what inspections remember: time to live, quotas, exact sums, retention, restart. */
 #include "store_help.h"
-#include "base/str.h"
+#include "base/memo.h"
 
 typedef struct fixture {
     place at;
