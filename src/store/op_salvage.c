@@ -169,12 +169,9 @@ static sm_rc add_all(sm_core *c, sqlite3 *from, json_t **result, bool rebuilt, s
     static const char is_added[] = "EXISTS (SELECT 1 FROM events WHERE seq = ?1)";
     static const struct {
         const char *table, *key, *without;
-    } rest[] = {{"dims", NULL, NULL},
-                {"mutes", NULL, NULL},
-                {"kv", "rowid", NULL},
-                {"memos", NULL, NULL},
-                {"local_items", "seq", "seq"},
-                {"local_events", "seq", "seq"}};
+    } rest[] = {{"dims", NULL, NULL},          {"mutes", NULL, NULL},
+                {"kv", "rowid", NULL},         {"memos", NULL, NULL},
+                {"local_items", "seq", "seq"}, {"local_events", "seq", "seq"}};
     int64_t most = 0, gaps = 0, ignored = 0, waiting = 0, before, after;
     sm_rc rc = find_newest(from, &most, err);
     if (rc == SM_OK)
