@@ -1,6 +1,7 @@
 # Embeds what the executable carries with it: Lua files (lua/selfmon: modules of scripts; lua/kit: the
-# commands types, doc, new, init; lua/api: the table of the API; lua/templates: what new and init write) and
-# SQL migrations (src/store/sql/*.sql), each as an array of bytes with a table of names.
+# commands types, doc, new, init; lua/tools: how lint reads scripts; lua/api: the table of the API;
+# lua/templates: what new and init write) and SQL migrations (src/store/sql/*.sql), each as an array of
+# bytes with a table of names.
 function(sm_embed target symbol header root)
   set(out "${CMAKE_BINARY_DIR}/embed/${symbol}.S")
   set(table "${CMAKE_BINARY_DIR}/embed/${symbol}.c")
@@ -28,6 +29,10 @@ if(TARGET sm_worker)
   file(GLOB_RECURSE sm_lua_files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/lua/selfmon/*.lua"
        "${CMAKE_SOURCE_DIR}/lua/kit/*.lua" "${CMAKE_SOURCE_DIR}/lua/api/*.lua" "${CMAKE_SOURCE_DIR}/lua/templates/*" "${CMAKE_SOURCE_DIR}/lua/types/plugin.lua")
   sm_embed(sm_worker sm_embedded_lua base/embedded.h "${CMAKE_SOURCE_DIR}/lua" ${sm_lua_files})
+endif()
+if(TARGET sm_worker)
+  file(GLOB_RECURSE sm_tool_files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/lua/tools/*.lua")
+  sm_embed(sm_worker sm_embedded_tools base/embedded.h "${CMAKE_SOURCE_DIR}/lua/tools" ${sm_tool_files})
 endif()
 if(TARGET sm_store)
   file(GLOB sm_sql_files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/store/sql/*.sql")

@@ -37,7 +37,7 @@ function run(params)
     }
   end
 
-  local res, err = http.get(params.url)
+  local res, err = http.get(params.url, { timeout = 10 })
   if not res then
     return reporter:report{
       title = "Address is unreachable", status = "critical", message = err,

@@ -75,6 +75,8 @@ static const struct option {
     {"--pending", NULL, FLAG, offsetof(sm_args, pending), OUTBOX},
     {"--brand", NULL, TEXT, offsetof(sm_args, brand), NODES},
     {"--force", NULL, FLAG, offsetof(sm_args, force), BACKUP},
+    {"--format", NULL, TEXT, offsetof(sm_args, format), LINT},
+    {"--rules", NULL, FLAG, offsetof(sm_args, rules), LINT},
     {"--send-event", NULL, FLAG, offsetof(sm_args, send_event), DOCTOR},
 };
 

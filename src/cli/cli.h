@@ -25,8 +25,9 @@ typedef struct sm_args {
     bool show_config, send_event; /* doctor */
     bool force;                   /* backup */
     bool yes, pending;            /* outbox */
-    const char *log_format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from, *brand,
-        *reason;
+    bool rules;                   /* lint */
+    const char *log_format, *format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from,
+        *brand, *reason;
     double wait_s, drain_s;
     long n;           /* -n, 0 when not given */
     json_t *override; /* {id: {name: text}} from -p, NULL when none */
@@ -78,6 +79,10 @@ void sm_cli_run_log(FILE *to, const json_t *report, bool verbose);
 char *sm_cli_text(const char *text, size_t max);
 /* Path as a person would type it: relative when below the current directory. Caller frees. */
 char *sm_cli_path(const char *path);
+
+/* Paths of the command line relative to the root ("" is the root): array, new reference. SM_INVALID
+ * for one that is not there or lies outside of it. */
+sm_rc sm_cli_paths(const sm_args *a, const sm_config *c, json_t **out, sm_err *err);
 
 /* The commands; each returns an exit code. */
 int sm_cmd_run(const sm_args *a);

@@ -188,28 +188,13 @@ static void told_run(void *ctx, const json_t *report) {
     told(s);
 }
 
-/* Paths of the command line relative to the root; SM_INVALID for one outside it. */
 static sm_rc selection(const sm_args *a, const sm_config *c, json_t **out, sm_err *err) {
-    json_t *paths = json_array(), *tags = json_array();
-    size_t root = strlen(c->root);
+    json_t *paths, *tags;
     *out = NULL;
-    for (int i = 0; i < a->n_rest; i++) {
-        char *path = sm_fsx_absolute(a->rest[i]);
-        sm_rc rc = SM_OK;
-        if (!sm_fsx_exists(path))
-            rc = sm_err_set(err, SM_INVALID, "%s: no such file or directory", a->rest[i]);
-        else if (strncmp(path, c->root, root) != 0 || (path[root] && path[root] != '/'))
-            rc = sm_err_set(err, SM_INVALID, "%s lies outside the inspections root %s", a->rest[i],
-                            c->root);
-        else
-            json_array_append_new(paths, json_string(path[root] ? path + root + 1 : ""));
-        free(path);
-        if (rc != SM_OK) {
-            json_decref(paths);
-            json_decref(tags);
-            return rc;
-        }
-    }
+    sm_rc rc = sm_cli_paths(a, c, &paths, err);
+    if (rc != SM_OK)
+        return rc;
+    tags = json_array();
     for (const char *t = a->tags; t && *t;) {
         size_t n = strcspn(t, ",");
         if (n > 0)

@@ -183,3 +183,24 @@ char *sm_cli_path(const char *path) {
     free(here);
     return out ? out : sm_strdup(path);
 }
+
+sm_rc sm_cli_paths(const sm_args *a, const sm_config *c, json_t **out, sm_err *err) {
+    size_t root = strlen(c->root);
+    *out = json_array();
+    for (int i = 0; i < a->n_rest && err->code == SM_OK; i++) {
+        char *path = sm_fsx_absolute(a->rest[i]);
+        if (!sm_fsx_exists(path))
+            sm_err_set(err, SM_INVALID, "%s: no such file or directory", a->rest[i]);
+        else if (strncmp(path, c->root, root) != 0 || (path[root] && path[root] != '/'))
+            sm_err_set(err, SM_INVALID, "%s lies outside the inspections root %s", a->rest[i],
+                       c->root);
+        else
+            json_array_append_new(*out, json_string(path[root] ? path + root + 1 : ""));
+        free(path);
+    }
+    if (err->code == SM_OK)
+        return SM_OK;
+    json_decref(*out);
+    *out = NULL;
+    return err->code;
+}

@@ -1,6 +1,8 @@
 /* entry: the doors of src/worker for the rest of the program: process mains that run Lua.
  * None includes lua.h for the caller. Each returns an exit code. argv[argc] is NULL. */
 #pragma once
+#include "base/err.h"
+#include "base/json.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,6 +26,16 @@ int sm_testcmd_main(const char *root, int argc, char **argv);
 /* A command written in Lua: main(args) of the embedded `module` ("kit.doc"), which answers the exit
  * code. args is a JSON object, borrowed. */
 int sm_kitcmd_main(const char *module, const struct json_t *args);
+/* A text given to a tool: bytes of any kind. */
+typedef struct sm_tool_text {
+    const char *text;
+    size_t n;
+} sm_tool_text;
+/* Calls main(facts, texts) of the embedded file lua/tools/TOOL/main.lua in a plain interpreter of
+ * its own. facts: borrowed. *out: malloc'd text it returned, with a NUL behind its *out_n bytes.
+ * SM_INTERNAL when it raised. */
+sm_rc sm_tool_call(const char *tool, const json_t *facts, const sm_tool_text *texts, size_t n,
+                   char **out, size_t *out_n, sm_err *err);
 /* Versions of Lua, libcurl and OpenSSL, one a line. */
 void sm_worker_versions(char *out, size_t cap);
 

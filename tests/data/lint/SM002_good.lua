@@ -1,0 +1,3 @@
+-- selfmon: ignore SM011, it is run by hand
+monitor{ title = "By hand" }
+function run() end

@@ -1,0 +1,3 @@
+monitor{ title = "T", schedule = "*/5 * * * *", account = "default" }
+function run(params)
+end

@@ -1,0 +1,2 @@
+monitor{ title = "Never by itself" }
+function run() end

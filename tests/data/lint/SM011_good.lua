@@ -1,0 +1,2 @@
+monitor{ title = "By itself", schedule = "@hourly" }
+function run() end

@@ -1,0 +1,3 @@
+monitor{ title = "T", schedule = "*/5 * * * *", limits = { events = 500 } }
+function run(params)
+end

@@ -1,0 +1,2 @@
+monitor{ title = "In leap years", schedule = "0 0 29 2 *" }
+function run() end

@@ -1,0 +1,2 @@
+monitor{ title = "Often", schedule = "@every 10s", timeout = 8 }
+function run() end

@@ -1,0 +1,9 @@
+local secret = require "selfmon.secret"
+local http = require "selfmon.http"
+
+monitor{ title = "T", schedule = "@hourly", permissions = { "secret:shop", "file:/etc/*.pem" } }
+function run()
+  local res = http.get("https://shop.example/", { timeout = 5, cert = "/etc/shop.pem",
+    auth = { bearer = secret "shop" } })
+  print(res)
+end

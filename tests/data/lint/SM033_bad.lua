@@ -1,0 +1,8 @@
+local http = require "selfmon.http"
+
+local s = require "selfmon"
+
+monitor{ title = "T", schedule = "*/5 * * * *" }
+function run(params)
+  print(http.gett, s.hots, s.time.nwo(), string.fromat("a"), os.execute)
+end

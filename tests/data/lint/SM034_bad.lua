@@ -1,0 +1,8 @@
+local http = require "selfmon.http"
+
+monitor{ title = "T", schedule = "*/5 * * * *" }
+function run(params)
+  local opts = { timeout = 3, header = { a = "b" } }
+  print(http.get("https://shop.example/", opts))
+  print(http.all{ { url = "https://shop.example/", timeuot = 3, timeout = 3 } })
+end
