@@ -66,7 +66,7 @@ return function(modules)
 end
 ]==]
 
-local PURE = { "cjson", "cjson.safe", "selfmon.crypto", "selfmon.secret" }
+local PURE = { "cjson", "cjson.safe", "selfmon.crypto", "selfmon.secret", "selfmon.stats", "selfmon.markdown" }
 
 describe("every function", function()
   it("outside of a run", function()
