@@ -83,7 +83,7 @@ function M.list(items, opts)
       else
         number = number + 1
         local mark = ordered and number .. ". " or "- "
-        local text = (text_of(item, at, level + 1):match ".*%S" or ""):gsub("\r?\n", "\n" .. indent .. (" "):rep(#mark))
+        local text = (text_of(item, at, level + 1):match "^.*%S" or ""):gsub("\r?\n", "\n" .. indent .. (" "):rep(#mark))
         out[#out + 1] = indent .. mark .. text
       end
     end

@@ -64,7 +64,7 @@ local NAMED = { lt = "<", gt = ">", amp = "&", quot = '"', apos = "'", nbsp = " 
 local function closing(text, from, close)
   local stop = math.min(#text, from + AHEAD)
   local at = from
-  while true do
+  for _ = 1, 40 do
     at = text:find(close, at, true)
     if not at or at + #close - 1 > stop then return end
     local before, after = text:sub(at - 1, at - 1), text:sub(at + #close, at + #close)
@@ -101,6 +101,7 @@ local function address_at(text, i)
     local c = text:sub(k, k)
     if c == "(" then
       depth = depth + 1
+      if depth > 3 then return end
     elseif c == ")" then
       depth = depth - 1
       if depth == 0 then return address or text:sub(i + 1, k - 1), k + 1 end
@@ -163,10 +164,10 @@ local function read_tag(ctx, text, i)
     return user:sub(2, -2), last
   end
   if text:find("^<!%-%-", i) then
-    local _, stop = text:find("-->", i + 4, true)
+    local _, stop = text:sub(i, i + AHEAD):find("-->", 5, true)
     if not stop then return end
     note(ctx, "html")
-    return "", stop + 1
+    return "", i + stop
   end
   local tag = text:match("^<[^<>]*>", i)
   local slash, name, rest = (tag or ""):match "^<(/?)(%a[%w-]*)([^<>]*)>$"
@@ -211,7 +212,12 @@ local function read_marked(ctx, text, i)
 end
 
 function inline(ctx, text)
-  local out, i, n = {}, 1, #text
+  local out, i, n, link = {}, 1, #text, 0
+  -- Whether a link can be complete before long: where the next "](" is, is looked up once.
+  local function near_link()
+    if link and link < i then link = text:find("](", i, true) end
+    return link and link <= i + AHEAD
+  end
   while i <= n do
     local plain, stop = text:match("^[^\\`!%[<*_~&]+()", i)
     if plain then
@@ -227,9 +233,9 @@ function inline(ctx, text)
       elseif c == "`" then
         piece, stop = read_code(ctx, text, i)
       elseif c == "!" then
-        if text:sub(i + 1, i + 1) == "[" then piece, stop = read_link(ctx, text, i, true) end
+        if text:sub(i + 1, i + 1) == "[" and near_link() then piece, stop = read_link(ctx, text, i, true) end
       elseif c == "[" then
-        piece, stop = read_link(ctx, text, i)
+        if near_link() then piece, stop = read_link(ctx, text, i) end
       elseif c == "<" then
         piece, stop = read_tag(ctx, text, i)
       elseif c == "&" then
@@ -337,7 +343,7 @@ local function write_block(ctx, lines, i, out)
   if line:find("|", 1, true) and is_delimiter(lines[i + 1]) then return write_table(ctx, lines, i, out) end
   local level, title = line:match "^%s?%s?%s?(#+)%s+(.*)$"
   if level then
-    title = title:match ".*%S" or ""
+    title = title:match "^.*%S" or ""
     title = title:match "^(.*[^#%s])%s+#+$" or title
   end
   if not (level and #level <= 6) then
@@ -383,8 +389,8 @@ local function cut(text, limit)
   local kept = text:sub(1, room)
   local line = kept:match "^.*()\n"
   if line and line > room - 300 then kept = kept:sub(1, line - 1) end
-  kept = kept:match ".*[^%s*]" or ""
-  local last = kept:sub(kept:match ".*\n()" or 1)
+  kept = kept:match "^.*[^%s*]" or ""
+  local last = kept:sub(kept:match "^.*\n()" or 1)
   local _, stars = last:gsub("%*%*", "")
   return kept .. (stars % 2 == 1 and "**" or "") .. "…"
 end
