@@ -55,9 +55,9 @@ local function trouble()
   return table.concat(lines, "\n")
 end
 
---- Follows a runner (busted): forgets after each test (its start would come after its before_each), and
---- tells a failing test what its newest run died of.
-function M.attach(busted)
+-- Follows a runner (busted): forgets after each test (its start would come after its before_each), and
+-- tells a failing test what its newest run died of.
+local function attach(busted)
   busted.subscribe({ "file", "start" }, function(file)
     local hooks = file.run
     local rewrite = hooks.rewriteMessage
@@ -73,7 +73,7 @@ function M.attach(busted)
 end
 
 local running = package.loaded.busted
-if type(running) == "table" and running.subscribe then M.attach(running) end
+if type(running) == "table" and running.subscribe then attach(running) end
 
 local function quote(v)
   return type(v) == "string" and ("%q"):format(v) or tostring(v)
@@ -255,8 +255,8 @@ local function finished(result, id, spec)
 end
 
 --- Runs an inspection once, now, with parameters as the platform would send them. Answers
---- { id=, outcome=, error=, traceback=, events=, sent=, held=, log=, seconds=, peak= }. `opts` may have grants,
---- secrets, timeout, memory, cpu and ctx (single fields). `id` may name an instance: "http/endpoint.run@shop".
+--- { id=, outcome=, error=, traceback=, events=, sent=, held=, log=, seconds=, peak= }. `opts` may have grants (what
+--- the script asks for, unless given), secrets, timeout, memory, cpu and ctx (single fields). `id` may name an instance: "http/endpoint.run@shop".
 function M.run(id, params, opts)
   local script, fn = tostring(id):gsub("@[%w_.-]+$", ""):match "^([^@]+)%.([%a_][%w_]*)$"
   if not script then
@@ -289,6 +289,7 @@ function M.run(id, params, opts)
     return finished({ outcome = "bad_params", error = err, events = {}, log = "", seconds = 0, peak = 0 }, id, spec)
   end
   run_opts.timeout = run_opts.timeout or spec.timeout
+  run_opts.grants = run_opts.grants or spec.permissions
 
   state.unfaked = {}
   local result = internal.run(text, fn, values, run_opts)
@@ -296,15 +297,15 @@ function M.run(id, params, opts)
   return finished(result, id, spec)
 end
 
---- For the command: the root of specs that lie below no folder `inspections`, and whether to record.
-function M.command(root, record)
+-- For the command: the root of specs that lie below no folder `inspections`, and whether to record.
+local function begin(root, record)
   default_root = root
   if record then recorded.record() end
 end
 
 --- The command's main (selfmon.testing_cmd): the exit code.
 function M.main(root, args)
-  return require "selfmon.testing_cmd".main(root, args, M)
+  return require "selfmon.testing_cmd".main(root, args, { begin = begin, attach = attach })
 end
 
 return M

@@ -122,7 +122,8 @@ local function root_folder(root, lfs)
 end
 
 --- Runs the specs below the paths in `args`. Answers the exit code: 0 all passed, 1 failures, 5 no specs, 64
---- wrong usage. `root` is the inspections root for specs that lie elsewhere; testing: selfmon.testing.
+--- wrong usage. `root` is the inspections root for specs that lie elsewhere; testing: begin and attach of
+--- selfmon.testing.
 function M.main(root, args, testing)
   local opts, err = parse(args)
   if not opts then
@@ -151,7 +152,7 @@ function M.main(root, args, testing)
     end
     f:close()
   end
-  testing.command(root_folder(root, lfs), opts["--record"])
+  testing.begin(root_folder(root, lfs), opts["--record"])
   return run_busted(files, opts, testing)
 end
 
