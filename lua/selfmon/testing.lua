@@ -80,11 +80,11 @@ local function quote(v)
 end
 
 -- "https://x" and "https://x/" are one address; the host's case and the fragment do not count.
-local function normal(url)
+local function normal(url, prefix)
   local scheme, rest = url:gsub("#.*$", ""):match "^(%a[%w+.-]*)://(.*)$"
   if not scheme then return url end
   local host, path = rest:match "^([^/?]*)(.*)$"
-  if path:sub(1, 1) ~= "/" then path = "/" .. path end
+  if path:sub(1, 1) ~= "/" and not prefix then path = "/" .. path end
   return scheme:lower() .. "://" .. host:lower() .. path
 end
 
@@ -111,7 +111,7 @@ function M.http(route, answer)
     error(("t.http: expected an answer (table or function) for %s, got %s"):format(route, type(answer)), 2)
   end
   local prefix = url:match "^(.*)%*$"
-  table.insert(state.routes, 1, { method = method, url = normal(prefix or url), prefix = prefix ~= nil, answer = answer })
+  table.insert(state.routes, 1, { method = method, url = normal(prefix or url, prefix), prefix = prefix ~= nil, answer = answer })
 end
 
 --- Sets readings of the machine that selfmon.host shows; what is not set answers nil, message, code.

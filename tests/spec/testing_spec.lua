@@ -156,6 +156,12 @@ describe("t.http", function()
     assert.are.equal("https://b.example/x?y=1", requests[3].url)
   end)
 
+  it("lets a star stand for the rest of a host", function()
+    t.http("https://a*", { status = 202 })
+    t.http("POST https://b.example*", { status = 203 })
+    assert.is_truthy(t.run("demo/shop.parallel").log:find("203", 1, true))
+  end)
+
   it("prefers the newest route", function()
     t.http("GET https://shop.example/", { json = { title = "old" } })
     t.http("GET https://shop.example/", { json = { title = "new" } })
