@@ -6,6 +6,7 @@ then `s.http.get(…)`.]],
   values = {
     { "http", "selfmon.http" }, { "host", "selfmon.host" }, { "time", "selfmon.time" }, { "log", "selfmon.log" },
     { "crypto", "selfmon.crypto" }, { "secret", "selfmon.secret" }, { "cjson", "cjson" },
+    { "stats", "selfmon.stats" }, { "markdown", "selfmon.markdown" }, { "store", "selfmon.store" },
     { "monitor", "fun(spec: monitor.Spec)", "the global" },
     { "EventReporter", "fun(): selfmon.Reporter", "the global" },
   },

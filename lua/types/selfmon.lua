@@ -11,6 +11,9 @@
 ---@field crypto selfmon.crypto
 ---@field secret selfmon.secret
 ---@field cjson cjson
+---@field stats selfmon.stats
+---@field markdown selfmon.markdown
+---@field store selfmon.store
 ---@field monitor fun(spec: monitor.Spec) the global
 ---@field EventReporter fun(): selfmon.Reporter the global
 local M = {}

@@ -34,25 +34,6 @@ static void open_module(lua_State *L, const sm_module *m) {
     lua_call(L, 1, 1);
 }
 
-/* The table `selfmon`: every module by the last part of its name, and the two globals. Modules in
- * Lua are left to require, so that nobody pays for what he does not use. [-0, +1, e] */
-static void open_all(lua_State *L) {
-    lua_newtable(L);
-    for (const sm_module *m = sm_modules; m->name; m++) {
-        const char *name = strncmp(m->name, prefix, PREFIX_N) == 0 ? m->name + PREFIX_N : m->name;
-        if (strchr(name, '.'))
-            continue;
-        lua_getglobal(L, "require");
-        lua_pushstring(L, m->name);
-        lua_call(L, 1, 1);
-        lua_setfield(L, -2, name);
-    }
-    lua_getglobal(L, "monitor");
-    lua_setfield(L, -2, "monitor");
-    lua_getglobal(L, "EventReporter");
-    lua_setfield(L, -2, "EventReporter");
-}
-
 /* "selfmon.stats" is the embedded file "selfmon/stats.lua"; "kit.doc", a command's and no script's,
  * "kit/doc.lua". */
 static const sm_embedded *find_embedded(const char *name, bool test) {
@@ -68,6 +49,45 @@ static const sm_embedded *find_embedded(const char *name, bool test) {
             return e;
     }
     return NULL;
+}
+
+/* __index of the table `selfmon`: a module in Lua is required when it is first asked for, so that
+ * nobody pays for what he does not use. A name with a _ is a part of a module. */
+static int lazy_module(lua_State *L) {
+    const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    const char *name = lua_pushfstring(L, "%s%s", prefix, key);
+    if (strpbrk(key, "_.") || strcmp(key, "testing") == 0 || !find_embedded(name, false))
+        return 0;
+    lua_getglobal(L, "require");
+    lua_pushvalue(L, -2);
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    return 1;
+}
+
+/* The table `selfmon`: every module by the last part of its name, and the two globals.
+ * [-0, +1, e] */
+static void open_all(lua_State *L) {
+    lua_newtable(L);
+    for (const sm_module *m = sm_modules; m->name; m++) {
+        const char *name = strncmp(m->name, prefix, PREFIX_N) == 0 ? m->name + PREFIX_N : m->name;
+        if (strchr(name, '.'))
+            continue;
+        lua_getglobal(L, "require");
+        lua_pushstring(L, m->name);
+        lua_call(L, 1, 1);
+        lua_setfield(L, -2, name);
+    }
+    lua_getglobal(L, "monitor");
+    lua_setfield(L, -2, "monitor");
+    lua_getglobal(L, "EventReporter");
+    lua_setfield(L, -2, "EventReporter");
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, lazy_module);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
 }
 
 bool sm_modules_push(lua_State *L, const char *name, bool test) {

@@ -8,7 +8,7 @@ local lfs = require "lfs"
 
 -- Modules whose entries are still being written. Empty when all are there.
 local PENDING = {}
-for name in ("http host time secret testing net exec store dql stats markdown"):gmatch "%a+" do
+for name in ("http host time secret testing net exec store dql"):gmatch "%a+" do
   PENDING["selfmon." .. name] = true
 end
 
@@ -33,7 +33,7 @@ end
 local function public()
   local list = {}
   for name in pairs(package.preload) do
-    if name ~= "selfmon.internal" and not name:find "^selfmon%.testing_" and not name:find "^kit%."
+    if name ~= "selfmon.internal" and not name:find "^selfmon%.%w+_" and not name:find "^kit%."
       and (name:find "^selfmon" or name:find "^cjson") and not PENDING[name] then
       list[#list + 1] = name
     end
@@ -57,7 +57,13 @@ local function really(name)
   for key, v in pairs(value) do
     if type(v) == "function" and name ~= "selfmon" then functions[key] = true else values[key] = true end
   end
-  if name == "selfmon" then values.monitor, values.EventReporter = true, true end -- there in a script only
+  if name == "selfmon" then
+    values.monitor, values.EventReporter = true, true -- there in a script only
+    for _, module in ipairs(modules) do -- those in Lua come when they are asked for
+      if value[module.module:match "^selfmon%.(%a+)$"] then values[module.module:match "%a+$"] = true end
+    end
+    values.testing = nil
+  end
   if name == "selfmon.testing" then functions.main = nil end -- the command's
   return functions, values
 end
