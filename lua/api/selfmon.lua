@@ -5,6 +5,7 @@ return {
 then `s.http.get(…)`.]],
   values = {
     { "http", "selfmon.http" }, { "host", "selfmon.host" }, { "time", "selfmon.time" }, { "log", "selfmon.log" },
+    { "store", "selfmon.store" }, { "dql", "selfmon.dql" },
     { "crypto", "selfmon.crypto" }, { "secret", "selfmon.secret" }, { "cjson", "cjson" },
     { "stats", "selfmon.stats" }, { "markdown", "selfmon.markdown" }, { "store", "selfmon.store" },
     { "monitor", "fun(spec: monitor.Spec)", "the global" },

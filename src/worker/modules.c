@@ -14,6 +14,7 @@ const sm_module sm_modules[] = {
     {"cjson", sm_bind_cjson_open},
     {"cjson.safe", sm_bind_cjson_safe_open},
     {"selfmon.crypto", sm_bind_crypto_open},
+    {"selfmon.dql", sm_bind_dql_open},
     {"selfmon.host", sm_bind_host_open},
     {"selfmon.http", sm_bind_http_open},
     {"selfmon.log", sm_bind_log_open},

@@ -17,6 +17,7 @@ int sm_bind_host_open(lua_State *L);
 int sm_bind_time_open(lua_State *L);
 int sm_bind_log_open(lua_State *L);
 int sm_bind_crypto_open(lua_State *L);
+int sm_bind_dql_open(lua_State *L);
 int sm_bind_secret_open(lua_State *L);
 int sm_bind_store_open(lua_State *L);
 int sm_bind_cjson_open(lua_State *L);      /* jsoncodec: cjson */

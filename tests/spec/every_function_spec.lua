@@ -114,6 +114,11 @@ describe("every function", function()
     inside { "selfmon.store" }
   end)
 
+  it("of selfmon.dql in a run", function()
+    require "selfmon.testing".dql("*", {})
+    inside { "selfmon.dql" }
+  end)
+
   it("of results, reporter and monitor in a run", function()
     inside({}, [[
       all("EventReporter", EventReporter)
