@@ -59,6 +59,7 @@ end
 -- tells a failing test what its newest run died of.
 local function attach(busted)
   busted.subscribe({ "file", "start" }, function(file)
+    recorded.begins(file.name)
     local hooks = file.run
     local rewrite = hooks.rewriteMessage
     function hooks.rewriteMessage(name, message)
@@ -73,7 +74,10 @@ local function attach(busted)
 end
 
 local running = package.loaded.busted
-if type(running) == "table" and running.subscribe then attach(running) end
+if type(running) == "table" and running.subscribe then
+  recorded.begins(recorded.spec_file())
+  attach(running)
+end
 
 local function quote(v)
   return type(v) == "string" and ("%q"):format(v) or tostring(v)
@@ -141,15 +145,9 @@ end
 
 -- The nearest ancestor named "inspections" of the spec that calls.
 local function spec_root()
-  for level = 3, 40 do
-    local info = debug.getinfo(level, "S")
-    if not info then break end
-    local file = info.source:match "^@(.*_spec%.lua)$"
-    if file then
-      local root = ("/" .. file):match "^(.*/inspections)/[^\0]*$"
-      if root then return root:sub(2) end
-    end
-  end
+  local file = recorded.spec_file()
+  local root = file and ("/" .. file):match "^(.*/inspections)/[^\0]*$"
+  return root and root:sub(2)
 end
 
 local function read(path)

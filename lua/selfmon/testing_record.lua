@@ -11,6 +11,7 @@ local SECRET_NAMES = { "token", "secret", "passw", "api_?%-?key", "credential", 
 
 local recording = false -- the command was given --record
 local files = {}        -- path -> { http = { {request, answer}, … }, changed }, of this process when recording
+local running           -- the spec file that the runner is at
 local tape              -- of the current test: { path, entries, asked }
 
 --- For the command: record from now on.
@@ -82,13 +83,20 @@ local function load_tape(path, hint)
   return file
 end
 
-local function caller()
+--- The spec that calls, by the stack; else (its frame may be gone after a tail call) the one that runs.
+function M.spec_file()
   for level = 3, 40 do
     local info = debug.getinfo(level, "S")
     if not info then break end
     local file = info.source:match "^@(.*_spec%.lua)$"
     if file then return file end
   end
+  return running
+end
+
+--- The runner begins with a file.
+function M.begins(file)
+  running = file
 end
 
 --- Plays back what the world answered when `fixtures/NAME.json` beside the spec was recorded; recorded by
@@ -98,7 +106,7 @@ function M.api.record(name)
     error(("t.record: expected a name such as \"shop\", got %s"):format(type(name) == "string" and ("%q"):format(name)
       or type(name)), 2)
   end
-  local spec = caller()
+  local spec = M.spec_file()
   if not spec then error("t.record: call it in a file whose name ends in _spec.lua", 2) end
   local path = (spec:match "^(.*)/" or ".") .. "/fixtures/" .. name:gsub("%.json$", "") .. ".json"
   local hint = "selfmon-lua test --record " .. spec
