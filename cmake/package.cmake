@@ -9,6 +9,11 @@ install(DIRECTORY inspections/ DESTINATION ${CMAKE_INSTALL_DATADIR}/selfmon-lua/
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}
         FILES_MATCHING PATTERN "*.md" PATTERN "internals" EXCLUDE PATTERN "man" EXCLUDE)
 
+install(FILES lua/templates/completion.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+        RENAME selfmon-lua)
+install(FILES lua/templates/completion.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions
+        RENAME _selfmon-lua)
+
 find_program(GZIP gzip REQUIRED)
 function(sm_compress out in)
   add_custom_command(OUTPUT "${out}" DEPENDS "${in}" VERBATIM

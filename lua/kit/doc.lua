@@ -253,11 +253,19 @@ local function print_json(value)
   print(cjson.encode(value))
 end
 
---- The command. `args`: rest, json, color. Exit code 0, or 64 for an unknown name.
+--- The command. `args`: rest, json, color, names. Exit code 0, or 64 for an unknown name.
 function M.main(args)
   local modules, topics = api.modules(), api.topics()
   local word = args.rest[1]
   painted = args.color
+  if args.names then -- for completion
+    local seen = {}
+    for _, one in ipairs(index(modules, topics)) do
+      if not seen[one.name] then print(one.name) end
+      seen[one.name] = true
+    end
+    return 0
+  end
   if args.rest[2] then return files.fail(64, "doc: expected one name, got " .. #args.rest) end
   if not word then
     if args.json then

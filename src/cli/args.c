@@ -29,7 +29,10 @@ enum {
     OUTBOX = 131072,
     TYPES = 262144,
     DOC = 524288,
-    ALL = 1048575,
+    NEW = 1048576,
+    INIT = 2097152,
+    COMPLETION = 4194304,
+    ALL = 8388607,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -70,6 +73,7 @@ static const struct option {
     {"--number", "-n", COUNT, offsetof(sm_args, n), NEXT | EVENTS | RUNS | OUTBOX},
     {"--tz", NULL, TEXT, offsetof(sm_args, tz), NEXT},
     {"--from", NULL, TEXT, offsetof(sm_args, from), NEXT},
+    {"--from", NULL, TEXT, offsetof(sm_args, from_kind), NEW},
     {"--reason", NULL, TEXT, offsetof(sm_args, reason), MUTE},
     {"--yes", NULL, FLAG, offsetof(sm_args, yes), OUTBOX},
     {"--pending", NULL, FLAG, offsetof(sm_args, pending), OUTBOX},
@@ -84,11 +88,29 @@ static int command_bit(const char *command) {
     static const struct {
         const char *name;
         int bit;
-    } bits[] = {{"run", RUN},         {"list", LIST},     {"key", KEY},     {"next", NEXT},
-                {"events", EVENTS},   {"runs", RUNS},     {"local", LOCAL}, {"nodes", NODES},
-                {"status", STATUS},   {"doctor", DOCTOR}, {"adopt", ADOPT}, {"lint", LINT},
-                {"mute", MUTE},       {"unmute", UNMUTE}, {"why", WHY},     {"backup", BACKUP},
-                {"restore", RESTORE}, {"outbox", OUTBOX}, {"types", TYPES}, {"doc", DOC}};
+    } bits[] = {{"run", RUN},
+                {"list", LIST},
+                {"key", KEY},
+                {"next", NEXT},
+                {"events", EVENTS},
+                {"runs", RUNS},
+                {"local", LOCAL},
+                {"nodes", NODES},
+                {"status", STATUS},
+                {"doctor", DOCTOR},
+                {"adopt", ADOPT},
+                {"lint", LINT},
+                {"mute", MUTE},
+                {"unmute", UNMUTE},
+                {"why", WHY},
+                {"backup", BACKUP},
+                {"restore", RESTORE},
+                {"outbox", OUTBOX},
+                {"types", TYPES},
+                {"doc", DOC},
+                {"new", NEW},
+                {"init", INIT},
+                {"completion", COMPLETION}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;
@@ -204,6 +226,15 @@ sm_rc sm_args_parse(int argc, char **argv, sm_args *out, sm_err *err) {
     if (format && strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
         return sm_err_set(err, SM_INVALID, "--log-format: expected text or json, got %s", format);
     return SM_OK;
+}
+
+void sm_args_options(const char *command,
+                     void (*one)(void *ctx, const char *name, const char *brief, bool value),
+                     void *ctx) {
+    int bit = command_bit(command);
+    for (size_t i = 0; i < SM_ARRAY_LEN(options); i++)
+        if (options[i].commands & bit)
+            one(ctx, options[i].name, options[i].brief, options[i].kind != FLAG);
 }
 
 void sm_args_fini(sm_args *a) {

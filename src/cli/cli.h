@@ -27,7 +27,7 @@ typedef struct sm_args {
     bool yes, pending;            /* outbox */
     bool rules;                   /* lint */
     const char *log_format, *format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from,
-        *brand, *reason;
+        *brand, *reason, *from_kind;
     double wait_s, drain_s;
     long n;           /* -n, 0 when not given */
     json_t *override; /* {id: {name: text}} from -p, NULL when none */
@@ -38,6 +38,11 @@ typedef struct sm_args {
 /* Parses argv after the command. SM_INVALID: one sentence with the nearest option. */
 sm_rc sm_args_parse(int argc, char **argv, sm_args *out, sm_err *err);
 void sm_args_fini(sm_args *a);
+/* Calls one for each option of a command: its name, its short form or NULL, whether a value
+ * follows. Commands that read their own arguments (test, lua) have none here. */
+void sm_args_options(const char *command,
+                     void (*one)(void *ctx, const char *name, const char *brief, bool value),
+                     void *ctx);
 
 /* Prints help of a command (NULL: the overview); false when there is no such command. */
 bool sm_help_print(FILE *to, const char *command);
@@ -101,4 +106,5 @@ int sm_cmd_why(const sm_args *a);
 int sm_cmd_outbox(const sm_args *a);
 int sm_cmd_adopt(const sm_args *a);
 int sm_cmd_backup(const sm_args *a); /* and restore */
-int sm_cmd_kit(const sm_args *a);    /* types, doc */
+int sm_cmd_kit(const sm_args *a);    /* types, doc, new, init */
+int sm_cmd_complete(const sm_args *a);

@@ -2,10 +2,10 @@
 #include "cli/cli.h"
 #include <string.h>
 
-const char *const sm_commands[] = {"run",    "list",   "key",    "next",   "events",  "runs",
-                                   "status", "outbox", "nodes",  "doctor", "adopt",   "local",
-                                   "mute",   "why",    "unmute", "backup", "restore", "lint",
-                                   "test",   "lua",    "types",  "doc",    NULL};
+const char *const sm_commands[] = {
+    "run",    "list",  "key",   "next", "events", "runs",   "status",     "outbox",  "nodes",
+    "doctor", "adopt", "local", "mute", "why",    "unmute", "backup",     "restore", "lint",
+    "test",   "lua",   "types", "doc",  "new",    "init",   "completion", NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -32,8 +32,11 @@ static const char overview[] =
     "  selfmon-lua restore FILE       puts it back; or saves what can be read of a damaged one\n"
     "  selfmon-lua lint [PATH…]       reads the scripts and says what is wrong or unwise in them\n"
     "  selfmon-lua test [PATH…]       runs *_spec.lua with busted, without a network\n"
+    "  selfmon-lua init [DIR]         a new project: configuration, an inspection, its spec\n"
+    "  selfmon-lua new NAME           a new inspection and its spec\n"
     "  selfmon-lua doc [NAME]         what scripts can call: doc http.get\n"
     "  selfmon-lua types [DIR]        stubs and plugin for lua-language-server\n"
+    "  selfmon-lua completion SHELL   completion for bash or zsh\n"
     "  selfmon-lua lua SCRIPT …       plain Lua with the host's modules\n"
     "\n"
     "Common options: -c FILE, --state-dir DIR, --node NAME, -q, -v, --json, --log-format "
@@ -41,8 +44,10 @@ static const char overview[] =
     "--no-color, --version, --help (after a command: its own help).\n"
     "\n"
     "First steps:\n"
-    "  selfmon-lua run inspections/\n"
-    "  selfmon-lua run --once --dry-run inspections/host/disk.lua\n";
+    "  selfmon-lua init demo && cd demo\n"
+    "  selfmon-lua test\n"
+    "  selfmon-lua run --once --dry-run\n"
+    "  selfmon-lua run\n";
 
 static const struct {
     const char *command, *text;
@@ -334,6 +339,41 @@ static const struct {
             "  selfmon-lua doc http.get\n"
             "  selfmon-lua doc monitor\n"
             "  selfmon-lua doc permissions\n"},
+    {"new", "usage: selfmon-lua new [--from http|tcp|exec|dql|host] NAME\n"
+            "\n"
+            "Writes an inspection, NAME.lua below the inspections' folder, and its spec, "
+            "NAME_spec.lua, to start\n"
+            "from. NAME may have folders: shop/checkout is the inspection shop/checkout.run. What "
+            "is there is\n"
+            "never replaced. Exit 0 written, 1 not, 64 usage.\n"
+            "\n"
+            "  --from http   asks a web address (default)\n"
+            "  --from tcp    opens a port\n"
+            "  --from exec   starts a program and reads what it prints\n"
+            "  --from dql    asks the workspace\n"
+            "  --from host   reads this machine\n"
+            "\n"
+            "Examples:\n"
+            "  selfmon-lua new shop/checkout\n"
+            "  selfmon-lua new --from host host/swap\n"},
+    {"init", "usage: selfmon-lua init [DIR]\n"
+             "\n"
+             "Makes a project in DIR (default: here): selfmon.conf.lua, an inspection that reports "
+             "something at its\n"
+             "first run, its spec, and what editors need. What is there is never replaced. Exit 0 "
+             "done, 1 not.\n"
+             "\n"
+             "Example:\n"
+             "  selfmon-lua init demo && cd demo && selfmon-lua test\n"},
+    {"completion", "usage: selfmon-lua completion bash|zsh\n"
+                   "\n"
+                   "Prints the completion for a shell: commands, options, ids of inspections, "
+                   "names of `doc`. The\n"
+                   "Debian package has it in place.\n"
+                   "\n"
+                   "Examples:\n"
+                   "  source <(selfmon-lua completion bash)\n"
+                   "  selfmon-lua completion zsh >~/.zfunc/_selfmon-lua\n"},
 };
 
 bool sm_help_print(FILE *to, const char *command) {

@@ -20,13 +20,29 @@
 static const struct {
     const char *name;
     int (*run)(const sm_args *a);
-} commands[] = {{"run", sm_cmd_run},       {"list", sm_cmd_list},      {"key", sm_cmd_key},
-                {"next", sm_cmd_next},     {"events", sm_cmd_events},  {"runs", sm_cmd_runs},
-                {"local", sm_cmd_local},   {"mute", sm_cmd_mute},      {"why", sm_cmd_why},
-                {"unmute", sm_cmd_mute},   {"lint", sm_cmd_lint},      {"nodes", sm_cmd_nodes},
-                {"status", sm_cmd_status}, {"doctor", sm_cmd_doctor},  {"adopt", sm_cmd_adopt},
-                {"backup", sm_cmd_backup}, {"restore", sm_cmd_backup}, {"outbox", sm_cmd_outbox},
-                {"types", sm_cmd_kit},     {"doc", sm_cmd_kit}};
+} commands[] = {{"run", sm_cmd_run},
+                {"list", sm_cmd_list},
+                {"key", sm_cmd_key},
+                {"next", sm_cmd_next},
+                {"events", sm_cmd_events},
+                {"runs", sm_cmd_runs},
+                {"local", sm_cmd_local},
+                {"mute", sm_cmd_mute},
+                {"why", sm_cmd_why},
+                {"unmute", sm_cmd_mute},
+                {"lint", sm_cmd_lint},
+                {"nodes", sm_cmd_nodes},
+                {"status", sm_cmd_status},
+                {"doctor", sm_cmd_doctor},
+                {"adopt", sm_cmd_adopt},
+                {"backup", sm_cmd_backup},
+                {"restore", sm_cmd_backup},
+                {"outbox", sm_cmd_outbox},
+                {"types", sm_cmd_kit},
+                {"doc", sm_cmd_kit},
+                {"new", sm_cmd_kit},
+                {"init", sm_cmd_kit},
+                {"completion", sm_cmd_complete}};
 
 static void print_version(void) {
     char text[256];
