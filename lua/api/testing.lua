@@ -144,6 +144,22 @@ included.]],
       example = "t.store_fails()",
     },
     {
+      name = "dql",
+      doc = [[Answers a query from now on in this test; a * in its text stands for any text, the newest fake counts. The
+answer is { series = … }, { rows = … }, {} for no data, { error =, code = }, or a function of the query that returns one.]],
+      params = { { "text", "string" }, { "answer", "table|fun(query: table): table" } },
+      example = [[
+        t.dql("M::cpu:*", { series = { { tags = { host = "web1" }, values = { { 1700000000, 97.5 } } } } })
+        t.dql("L::*", { rows = { { time = 1700000000, message = "disk full" } } })
+      ]],
+    },
+    {
+      name = "queries",
+      doc = "The queries that the runs of this test made, in order: { q, since, until_, … }.",
+      returns = { { "queries", "table[]" } },
+      example = "assert(#t.queries() == 0)",
+    },
+    {
       name = "root",
       doc = "Sets the inspections root of this test, where it is not the nearest folder `inspections` above the spec.",
       params = { { "path", "string" } },

@@ -8,6 +8,8 @@
 ---@field host selfmon.host
 ---@field time selfmon.time
 ---@field log selfmon.log
+---@field store selfmon.store
+---@field dql selfmon.dql
 ---@field crypto selfmon.crypto
 ---@field secret selfmon.secret
 ---@field cjson cjson

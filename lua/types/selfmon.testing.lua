@@ -161,6 +161,26 @@ function M.store(values, scope) end
 ---@param code? string "full" unless given
 function M.store_fails(message, code) end
 
+---Answers a query from now on in this test; a * in its text stands for any text, the newest fake counts. The
+---answer is { series = … }, { rows = … }, {} for no data, { error =, code = }, or a function of the query that returns one.
+---```lua
+---local testing = require "selfmon.testing"
+---t.dql("M::cpu:*", { series = { { tags = { host = "web1" }, values = { { 1700000000, 97.5 } } } } })
+---t.dql("L::*", { rows = { { time = 1700000000, message = "disk full" } } })
+---```
+---@param text string
+---@param answer table|fun(query: table): table
+function M.dql(text, answer) end
+
+---The queries that the runs of this test made, in order: { q, since, until_, … }.
+---```lua
+---local testing = require "selfmon.testing"
+---assert(#t.queries() == 0)
+---```
+---@return table[] queries
+---@nodiscard
+function M.queries() end
+
 ---Sets the inspections root of this test, where it is not the nearest folder `inspections` above the spec.
 ---```lua
 ---local testing = require "selfmon.testing"
