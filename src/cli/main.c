@@ -1,13 +1,14 @@
 /* main: chooses the command. The only place that ends the process.
  *
- * `--worker` and `--eval-config` are the program's own doors for its child processes; they come
- * first, so that a worker starts without touching anything else.
+ * `--worker`, `--exec-child` and `--eval-config` are the program's own doors for its child
+ * processes; they come first, so that a worker starts without touching anything else.
  */
 #include "cli/cli.h"
 #include "base/fsx.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "daemon/exec_keeper.h"
 #include "store/store.h"
 #include "worker/entry.h"
 #include <limits.h>
@@ -136,6 +137,8 @@ int main(int argc, char **argv) {
     if (argc >= 2 && strcmp(argv[1], "run") == 0)
         hold_hup();
     sm_streams_take();
+    if (argc >= 2 && strcmp(argv[1], "--exec-child") == 0)
+        return sm_exec_keeper_main(argc, argv);
     if (argc >= 2 && strcmp(argv[1], "--worker") == 0)
         return sm_worker_main(argc, argv);
     if (argc >= 2 && strcmp(argv[1], "--eval-config") == 0)
