@@ -9,6 +9,9 @@ const char *sm_program_path_wrong(const char *path, size_t n) {
         return "expected an absolute path such as /usr/bin/df";
     if (n >= PATH_MAX || memchr(path, '\0', n) || !sm_utf8_valid(path, n))
         return "expected a path of UTF-8 text";
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
+            return "expected a path without control bytes";
     for (size_t i = 1; i <= n;) {
         const char *end = memchr(path + i, '/', n - i);
         size_t part = end ? (size_t)(end - path) - i : n - i;

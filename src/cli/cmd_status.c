@@ -270,6 +270,7 @@ static void add_process(json_t *status, const json_t *said) {
     json_object_set_new(status, "deliveries", member(said, "deliveries"));
     json_object_set_new(status, "workers", member(said, "workers"));
     json_object_set_new(status, "conduct", member(said, "conduct"));
+    json_object_set_new(status, "exec", member(said, "exec"));
     json_object_set_new(status, "store", store ? store : json_null());
     json_object_set_new(status, "reloads",
                         vitals ? json_pack("{s:o, s:o}", "changes", member(vitals, "reloads"),

@@ -53,6 +53,7 @@ static void close_all(sm_app *a) {
     sm_accounts_close(a->accounts);
     if (a->http)
         sm_http_close(a->http);
+    sm_app_services_close(a);
     sm_app_signals_close(a);
     sm_app_upkeep_close(a);
     sm_app_reload_close(a);

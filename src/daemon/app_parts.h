@@ -10,6 +10,7 @@
 #include "daemon/control.h"
 #include "daemon/desks.h"
 #include "daemon/dispatcher.h"
+#include "daemon/exec.h"
 #include "daemon/failures.h"
 #include "daemon/heartbeat.h"
 #include "daemon/intake.h"
@@ -43,6 +44,7 @@ struct sm_app {
     sm_runner *runner;
     sm_lend *lend;
     sm_memory *memory;
+    sm_exec *exec; /* programs of scripts */
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */
     sm_control *control;
@@ -115,8 +117,9 @@ void sm_app_hush_start(sm_app *a);
 void sm_app_hush_close(sm_app *a);
 
 /* app_services.c: what runs ask of the daemon (daemon/asks.h). */
-void sm_app_services_open(sm_app *a); /* once there is a dispatcher */
-void sm_app_services_free(sm_app *a); /* once there is none */
+void sm_app_services_open(sm_app *a);  /* once there is a dispatcher */
+void sm_app_services_close(sm_app *a); /* their handles */
+void sm_app_services_free(sm_app *a);  /* once there is none */
 
 /* app_build.c */
 /* Makes the parts, in order; what was made before an error is freed by the end. */

@@ -5,10 +5,10 @@
  * loop.
  */
 #include "daemon/exec.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/program.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "daemon/exec_child.h"
 #include "daemon/exec_keeper.h"
@@ -57,21 +57,34 @@ static void unlist(task *t) {
 
 /* ---- what the script is told ---- */
 
-static void tell_exit(sm_ask *ask, sm_exec_result *r) {
+/* A program may print what it was given: secrets are masked, as in every answer. Adds it to out;
+ * how many bytes that made. */
+static size_t add_masked(sm_buf *out, const sm_buf *said) {
+    size_t before = out->len, n = 0;
+    if (said->len == 0)
+        return 0;
+    if (!sm_mask_needed(said->data, said->len)) {
+        sm_buf_add(out, said->data, said->len);
+        return said->len;
+    }
+    char *text = sm_mask(said->data, said->len, &n);
+    sm_buf_add(out, text, n);
+    free(text);
+    return out->len - before;
+}
+
+static void tell_exit(sm_ask *ask, const sm_exec_result *r) {
     bool by_signal = WIFSIGNALED(r->status);
+    sm_buf both;
+    sm_buf_init(&both, (size_t)4 * SM_EXEC_OUT_MAX);
+    size_t out = add_masked(&both, &r->out);
+    add_masked(&both, &r->err_out);
     json_t *value = json_pack("{s:i, s:f, s:b, s:I, s:i}", by_signal ? "signal" : "code",
                               by_signal ? WTERMSIG(r->status) : WEXITSTATUS(r->status), "seconds",
                               r->seconds, "truncated", r->out_cut || r->err_cut, "stdout",
-                              (json_int_t)r->out.len, "left", r->left);
-    size_t n = r->out.len + r->err_out.len;
-    char *both = sm_malloc(n + 1);
-    if (r->out.len > 0)
-        memcpy(both, r->out.data, r->out.len);
-    if (r->err_out.len > 0)
-        memcpy(both + r->out.len, r->err_out.data, r->err_out.len);
-    sm_ask_answer(ask, value, both, n);
-    explicit_bzero(both, n);
-    free(both);
+                              (json_int_t)out, "left", r->left);
+    sm_ask_answer(ask, value, both.data, both.len);
+    sm_buf_fini(&both);
 }
 
 static void on_ended(void *ctx, sm_exec_result *r) {
@@ -324,15 +337,13 @@ static void on_drop(void *ctx, sm_ask *ask) {
     }
 }
 
-sm_exec *sm_exec_new(uv_loop_t *loop, const char *self) {
+sm_exec *sm_exec_new(uv_loop_t *loop, sm_dispatcher *d, const char *self) {
     sm_exec *e = sm_calloc(1, sizeof *e);
+    const sm_ask_service service = {.what = "exec", .ctx = e, .begin = on_begin, .drop = on_drop};
     e->loop = loop;
     e->self = sm_strdup(self);
+    sm_asks_serve(d, &service);
     return e;
-}
-
-void sm_exec_service(sm_exec *e, sm_ask_service *out) {
-    *out = (sm_ask_service){.what = "exec", .ctx = e, .begin = on_begin, .drop = on_drop};
 }
 
 json_t *sm_exec_status(const sm_exec *e) {

@@ -17,10 +17,8 @@ enum {
 
 typedef struct sm_exec sm_exec;
 
-/* self: this executable, for the keepers; copied. */
-sm_exec *sm_exec_new(uv_loop_t *loop, const char *self);
-/* For sm_asks_serve. */
-void sm_exec_service(sm_exec *e, sm_ask_service *out);
+/* Serves the dispatcher's runs. self: this executable, for the keepers; copied. */
+sm_exec *sm_exec_new(uv_loop_t *loop, sm_dispatcher *d, const char *self);
 /* {running, waiting, started, failed, ended: {timeout, too_large, limit}}: now, and since the
  * start. New reference. */
 json_t *sm_exec_status(const sm_exec *e);

@@ -15,6 +15,7 @@ const sm_module sm_modules[] = {
     {"cjson.safe", sm_bind_cjson_safe_open},
     {"selfmon.crypto", sm_bind_crypto_open},
     {"selfmon.dql", sm_bind_dql_open},
+    {"selfmon.exec", sm_bind_exec_open},
     {"selfmon.host", sm_bind_host_open},
     {"selfmon.http", sm_bind_http_open},
     {"selfmon.log", sm_bind_log_open},

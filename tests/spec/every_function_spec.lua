@@ -119,6 +119,10 @@ describe("every function", function()
     inside { "selfmon.dql" }
   end)
 
+  it("of selfmon.exec in a run", function()
+    inside { "selfmon.exec" }
+  end)
+
   it("of results, reporter and monitor in a run", function()
     inside({}, [[
       all("EventReporter", EventReporter)
