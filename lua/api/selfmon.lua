@@ -4,8 +4,8 @@ return {
   doc = [[All modules of the host in one table, for those who like explicit imports: `local s = require "selfmon"`,
 then `s.http.get(…)`.]],
   values = {
-    { "http", "selfmon.http" }, { "host", "selfmon.host" }, { "time", "selfmon.time" }, { "log", "selfmon.log" },
-    { "store", "selfmon.store" }, { "dql", "selfmon.dql" },
+    { "http", "selfmon.http" }, { "net", "selfmon.net" }, { "host", "selfmon.host" }, { "time", "selfmon.time" },
+    { "log", "selfmon.log" }, { "dql", "selfmon.dql" },
     { "crypto", "selfmon.crypto" }, { "secret", "selfmon.secret" }, { "cjson", "cjson" },
     { "stats", "selfmon.stats" }, { "markdown", "selfmon.markdown" }, { "store", "selfmon.store" },
     { "monitor", "fun(spec: monitor.Spec)", "the global" },

@@ -14,7 +14,7 @@ local M = {}
 -- Services of the daemon that a test plays, one file each (selfmon.testing_NAME): reset(), ask(args, body,
 -- where) -> value[, body] or nil, message, code ("unfaked": what the test forgot), and api, functions that
 -- become part of this module.
-local PARTS = { "exec", "store", "dql" }
+local PARTS = { "exec", "store", "dql", "net" }
 
 local parts = {}
 for _, name in ipairs(PARTS) do

@@ -5,10 +5,10 @@
 ---then `s.http.get(…)`.
 ---@class selfmon
 ---@field http selfmon.http
+---@field net selfmon.net
 ---@field host selfmon.host
 ---@field time selfmon.time
 ---@field log selfmon.log
----@field store selfmon.store
 ---@field dql selfmon.dql
 ---@field crypto selfmon.crypto
 ---@field secret selfmon.secret

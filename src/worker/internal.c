@@ -252,6 +252,7 @@ static void init_run(lua_State *L, int params, int opts, const char *fn, sm_tria
                             .report = host_report,
                             .fetch = sm_internal_fetch,
                             .ask = sm_internal_ask,
+                            .net_asked = true,
                             .machine = t->machine ? host_machine : NULL,
                             .secret = host_secret};
     take_clock(L, opts, t);

@@ -19,6 +19,7 @@ const sm_module sm_modules[] = {
     {"selfmon.host", sm_bind_host_open},
     {"selfmon.http", sm_bind_http_open},
     {"selfmon.log", sm_bind_log_open},
+    {"selfmon.net", sm_bind_net_open},
     {"selfmon.secret", sm_bind_secret_open},
     {"selfmon.store", sm_bind_store_open},
     {"selfmon.time", sm_bind_time_open},

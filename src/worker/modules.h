@@ -14,6 +14,7 @@ extern const sm_module sm_modules[]; /* ends with a NULL name */
 /* Each binding file exports its opener. */
 int sm_bind_http_open(lua_State *L);
 int sm_bind_exec_open(lua_State *L);
+int sm_bind_net_open(lua_State *L);
 int sm_bind_host_open(lua_State *L);
 int sm_bind_time_open(lua_State *L);
 int sm_bind_log_open(lua_State *L);

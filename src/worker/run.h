@@ -75,6 +75,7 @@ typedef struct sm_run_host {
                  size_t n, struct sm_answer *out, sm_err *err);
     /* What time it is, and what waiting moves (worker/runclock.h). NULL: the machine's clock. */
     struct sm_runclock *clock;
+    bool net_asked; /* selfmon.net asks `ask` as "net" instead of the network: a test's fake */
 } sm_run_host;
 
 struct sm_run {
@@ -97,6 +98,7 @@ struct sm_run {
     int64_t cpu_start_ns;            /* thread CPU at start */
     size_t mem_used, mem_peak;       /* kept by the allocator */
     int events, http_count;          /* used so far */
+    int connections;                 /* of net.open, open now */
     size_t mem_asked;                /* what the refused allocation wanted in addition */
     const void *refused;             /* block of a refused allocation that may still be retried */
     size_t refused_size;             /* its size, 0 when none is pending */

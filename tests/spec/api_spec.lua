@@ -8,7 +8,7 @@ local lfs = require "lfs"
 
 -- Modules whose entries are still being written. Empty when all are there.
 local PENDING = {}
-for name in ("http host time secret testing net exec store dql"):gmatch "%a+" do
+for name in ("http host time secret testing exec store dql"):gmatch "%a+" do
   PENDING["selfmon." .. name] = true
 end
 

@@ -87,6 +87,7 @@ describe("every function", function()
       file = "every.lua", libs = { ["lib/every.lua"] = EVERY }, timeout = 120, cpu = 100, memory = 256 << 20,
       machine = { name = "x", uptime = 1, memory = {}, load = {}, disks = {}, mounts = {}, cpu = {} },
       http = function() return nil, "no network", "connect" end,
+      ask = function() return nil, "no network", "connect" end,
       ask = function(what, ...) return require("selfmon.testing_" .. what).ask(...) end,
     })
     assert.are.equal("ok", r.outcome, r.error)
@@ -106,8 +107,8 @@ describe("every function", function()
     end)
   end
 
-  it("of selfmon.host and selfmon.http in a run", function()
-    inside { "selfmon.host", "selfmon.http" }
+  it("of selfmon.host, selfmon.http and selfmon.net in a run", function()
+    inside { "selfmon.host", "selfmon.http", "selfmon.net" }
   end)
 
   it("of selfmon.store in a run", function()
