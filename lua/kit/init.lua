@@ -53,8 +53,9 @@ function M.main(args)
   if short ~= "." then print("  cd " .. (short:find "[^%w_./-]" and "'" .. short:gsub("'", "'\\''") .. "'" or short)) end
   print [[
   selfmon-lua test                  runs the spec
+  selfmon-lua lint                  says what is wrong or unwise in the scripts
   selfmon-lua run --once --dry-run  runs the inspection once and shows its event
-  selfmon-lua run                   runs it every 10 s; change inspections/memory.lua meanwhile
+  selfmon-lua run                   runs it every 5 s; change inspections/memory.lua meanwhile
   selfmon-lua new shop/checkout     another inspection]]
   return 0
 end

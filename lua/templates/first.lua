@@ -5,8 +5,8 @@ monitor<title = "Memory of this machine",
   doc = [[
     Reports how much memory is in use, and warns when it is too much.
   ]],
-  schedule = "@every 10s",        -- often, to try things; "*/5 * * * *" is every five minutes
-  timeout = "5s",
+  schedule = "@every 5s",         -- often, to try things; "*/5 * * * *" is every five minutes
+  timeout = "3s",
   events = { on_change = true },  -- the same status is sent once, not at each run
   params = {
     warning = { type = "number", default = 90, min = 0, max = 100, doc = "percent in use that is a warning" },

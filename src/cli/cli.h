@@ -108,3 +108,5 @@ int sm_cmd_adopt(const sm_args *a);
 int sm_cmd_backup(const sm_args *a); /* and restore */
 int sm_cmd_kit(const sm_args *a);    /* types, doc, new, init */
 int sm_cmd_complete(const sm_args *a);
+/* `test`: argv holds the arguments only; self is the path of this executable. */
+int sm_cmd_test(const char *self, int argc, char **argv);

@@ -65,22 +65,6 @@ static bool wants_help(int argc, char **argv) {
     return argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0);
 }
 
-static int test_command(int argc, char **argv) {
-    const char *path = "inspections";
-    for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "-k") == 0 || strcmp(argv[i], "--junit") == 0)
-            i++;
-        else if (argv[i][0] != '-') {
-            path = argv[i];
-            break;
-        }
-    }
-    char *root = sm_fsx_absolute(path);
-    int code = sm_testcmd_main(root, argc, argv);
-    free(root);
-    return code;
-}
-
 /* Output that did not arrive is a failure, also for a caller who only looks at the exit code. */
 static int written(int code) {
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == SM_EXIT_OK)
@@ -103,7 +87,7 @@ static int dispatch(const char *self, int argc, char **argv) {
         if (wants_help(argc - 2, argv + 2))
             return sm_help_print(stdout, command) ? SM_EXIT_OK : SM_EXIT_FAIL;
         return strcmp(command, "lua") == 0 ? sm_luacmd_main(argc - 1, argv + 1)
-                                           : test_command(argc - 2, argv + 2);
+                                           : sm_cmd_test(self, argc - 2, argv + 2);
     }
     for (size_t i = 0; i < SM_ARRAY_LEN(commands); i++) {
         if (strcmp(commands[i].name, command) != 0)

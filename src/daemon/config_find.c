@@ -166,7 +166,7 @@ sm_rc sm_conf_find_root(sm_conf *c, bool need_root, sm_err *err) {
         return SM_OK;
     return sm_err_set(err, SM_NOT_FOUND,
                       "no inspections here: name a directory or a script, or run in one that holds "
-                      "inspections/ or selfmon.conf.lua");
+                      "inspections/ or selfmon.conf.lua; `selfmon-lua init` makes one");
 }
 
 void sm_conf_find_state(sm_conf *c) {

@@ -481,7 +481,8 @@ static void finds_nothing(void **state) {
     flags.path = NULL;
     assert_int_equal(sm_config_load(p->self, &flags, true, &c, &err), SM_NOT_FOUND);
     assert_string_equal(err.msg, "no inspections here: name a directory or a script, or run in one "
-                                 "that holds inspections/ or selfmon.conf.lua");
+                                 "that holds inspections/ or selfmon.conf.lua; `selfmon-lua "
+                                 "init` makes one");
     assert_null(c);
     assert_int_equal(sm_config_load(p->self, &flags, false, &c, &err), SM_OK);
     assert_null(c->root);
