@@ -20,6 +20,7 @@ Granted in selfmon.conf.lua, by pattern of the script's id:
   exec:/path/of/program   selfmon.exec may start it
   file:/path/**           selfmon.host's file functions may read below it; http's `cert` too
   secret:name             selfmon.secret answers it, from `secrets` of the configuration
+  processes:cmdline       host.processes shows command lines, which may hold what nobody should see
 
 A call without its grant raises, and names the line to add.]],
   },

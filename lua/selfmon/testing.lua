@@ -14,7 +14,7 @@ local M = {}
 -- Services of the daemon that a test plays, one file each (selfmon.testing_NAME): reset(), ask(args, body,
 -- where) -> value[, body] or nil, message, code ("unfaked": what the test forgot), and api, functions that
 -- become part of this module.
-local PARTS = { "exec", "store", "dql", "net" }
+local PARTS = { "exec", "store", "dql", "net", "file" }
 
 local parts = {}
 for _, name in ipairs(PARTS) do
@@ -123,11 +123,12 @@ function M.machine(readings)
   if type(readings) ~= "table" then
     error(("t.machine: expected a table such as { disks = {…} }, got %s"):format(type(readings)), 2)
   end
-  local known = { name = 1, cpu = 1, memory = 1, load = 1, disks = 1, mounts = 1, uptime = 1 }
+  local known = { "name", "cpu", "memory", "load", "disks", "mounts", "uptime", "processes", "sockets", "pressure",
+                  "open_files", "conntrack", "disk_io", "interfaces" }
+  for _, word in ipairs(known) do known[word] = true end
   for key, value in pairs(readings) do
-    if not known[key] then
-      error(("t.machine: unknown reading %s; known are name, cpu, memory, load, disks, mounts, uptime")
-        :format(quote(key)), 2)
+    if not known[key] or type(key) ~= "string" then
+      error(("t.machine: unknown reading %s; known are %s"):format(quote(key), table.concat(known, ", ")), 2)
     end
     state.machine[key] = value
   end

@@ -12,6 +12,7 @@
 #include "daemon/dispatcher.h"
 #include "daemon/exec.h"
 #include "daemon/failures.h"
+#include "daemon/files.h"
 #include "daemon/heartbeat.h"
 #include "daemon/intake.h"
 #include "daemon/lend.h"
@@ -45,6 +46,7 @@ struct sm_app {
     sm_lend *lend;
     sm_memory *memory;
     sm_exec *exec; /* programs of scripts */
+    sm_files *files;
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */
     sm_control *control;

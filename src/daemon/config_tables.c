@@ -175,7 +175,7 @@ static sm_rc check_instances(sm_conf *c, const char *dotted, const char *id, con
 }
 
 static sm_rc check_permission(sm_conf *c, const char *dotted, const json_t *v, sm_err *err) {
-    static const char *const kinds[] = {"file:", "exec:", "secret:"};
+    static const char *const kinds[] = {"file:", "exec:", "secret:", "processes:"};
     const char *s = json_string_value(v);
     for (size_t i = 0; s && i < SM_ARRAY_LEN(kinds); i++)
         if (sm_str_starts(s, kinds[i]) && s[strlen(kinds[i])] != '\0')

@@ -2,41 +2,23 @@
  *
  * Each function answers a table (uptime a number, name a text) or nil, sentence, code. They may not
  * be called while a script loads. The readings come from the run's host when it has its own
- * (selfmon.testing), else from hostinfo; cpu() waits for its interval, blocking only this run. JSON
- * that is being pushed hangs in a userdata, so a raise frees it. Runs on the run's thread.
+ * (selfmon.testing), else from hostinfo; cpu() waits for its interval, blocking only this run. What
+ * is asked of the daemon is in bind_hostproc and bind_hostfile. Runs on the run's thread.
  */
+#include "worker/bind_hostparts.h"
 #include "worker/hostinfo.h"
+#include "worker/hostopts.h"
 #include "worker/luaval.h"
 #include "worker/modules.h"
 #include "worker/run.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-static const char holder_name[] = "selfmon.host reading";
 static const double INTERVAL_DEFAULT = 0.2, INTERVAL_MIN = 0.01, INTERVAL_MAX = 60;
-
-static int holder_gc(lua_State *L) {
-    json_t **j = lua_touserdata(L, 1);
-    json_decref(*j);
-    *j = NULL;
-    return 0;
-}
-
-static json_t **holder_push(lua_State *L) {
-    json_t **j = lua_newuserdatauv(L, sizeof *j, 0);
-    *j = NULL;
-    if (luaL_newmetatable(L, holder_name)) {
-        lua_pushcfunction(L, holder_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushboolean(L, 0);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
-    return j;
-}
 
 static int fail(lua_State *L, const sm_err *err) {
     lua_pushnil(L);
@@ -45,61 +27,43 @@ static int fail(lua_State *L, const sm_err *err) {
     return 3;
 }
 
-static bool own_machine(lua_State *L) {
+bool sm_bind_host_own(lua_State *L) {
     const sm_run *run = sm_run_of(L);
     return run && run->host && run->host->machine;
 }
 
-/* A new reading, from where this run gets them. */
-static json_t *reading(lua_State *L, const char *what, sm_err *err) {
+json_t *sm_bind_host_reading(lua_State *L, const char *what, sm_err *err) {
     sm_run *run = sm_run_of(L);
-    if (own_machine(L)) {
+    if (sm_bind_host_own(L)) {
         return run->host->machine(run->host->ctx, run, what, err);
     }
     return sm_hostinfo_read(what, err);
 }
 
-static int push_reading(lua_State *L, json_t **j, const sm_err *err) {
-    if (!*j) {
+int sm_bind_host_push(lua_State *L, const json_t *j, const sm_err *err) {
+    if (!j) {
         return fail(L, err);
     }
-    sm_luaval_push(L, *j);
-    json_decref(*j);
-    *j = NULL;
+    sm_luaval_push(L, j);
     return 1;
 }
 
-static int simple(lua_State *L, const char *what, const char *name) {
+/* Readings that are a function of the same name, without arguments. */
+static const char *const simple_names[] = {
+    "memory",   "load",       "disks",     "mounts",  "uptime",     "name",
+    "pressure", "open_files", "conntrack", "disk_io", "interfaces",
+};
+
+static int simple(lua_State *L) {
+    const char *what = simple_names[lua_tointeger(L, lua_upvalueindex(1))];
+    char name[40];
     luaL_argcheck(L, lua_isnone(L, 1), 1, "expected no argument");
+    snprintf(name, sizeof name, "host.%s", what);
     sm_run_world(L, name);
     sm_err err = SM_ERR_INIT;
-    json_t **j = holder_push(L);
-    *j = reading(L, what, &err);
-    return push_reading(L, j, &err);
-}
-
-static int host_memory(lua_State *L) {
-    return simple(L, "memory", "host.memory");
-}
-
-static int host_load(lua_State *L) {
-    return simple(L, "load", "host.load");
-}
-
-static int host_disks(lua_State *L) {
-    return simple(L, "disks", "host.disks");
-}
-
-static int host_mounts(lua_State *L) {
-    return simple(L, "mounts", "host.mounts");
-}
-
-static int host_uptime(lua_State *L) {
-    return simple(L, "uptime", "host.uptime");
-}
-
-static int host_name(lua_State *L) {
-    return simple(L, "name", "host.name");
+    json_t **j = sm_hostjson_push(L);
+    *j = sm_bind_host_reading(L, what, &err);
+    return sm_bind_host_push(L, *j, &err);
 }
 
 /* Waits inside the run; without one, plainly. */
@@ -151,28 +115,33 @@ static int host_cpu(lua_State *L) {
     double s = interval_of(L);
     sm_run_world(L, "host.cpu");
     sm_err err = SM_ERR_INIT;
-    json_t **before = holder_push(L);
-    *before = reading(L, "cpu", &err);
-    if (!*before || own_machine(L)) {
-        return push_reading(L, before, &err);
+    json_t **before = sm_hostjson_push(L);
+    *before = sm_bind_host_reading(L, "cpu", &err);
+    if (!*before || sm_bind_host_own(L)) {
+        return sm_bind_host_push(L, *before, &err);
     }
     wait_for(L, s);
-    json_t **after = holder_push(L);
+    json_t **after = sm_hostjson_push(L);
     *after = sm_hostinfo_read("cpu", &err);
     if (!*after) {
         return fail(L, &err);
     }
-    json_t **usage = holder_push(L);
+    json_t **usage = sm_hostjson_push(L);
     *usage = sm_hostinfo_cpu_usage(*before, *after);
-    return push_reading(L, usage, &err);
+    return sm_bind_host_push(L, *usage, &err);
 }
 
-static const luaL_Reg functions[] = {
-    {"cpu", host_cpu},       {"memory", host_memory}, {"load", host_load}, {"disks", host_disks},
-    {"mounts", host_mounts}, {"uptime", host_uptime}, {"name", host_name}, {NULL, NULL},
-};
-
 int sm_bind_host_open(lua_State *L) {
-    luaL_newlib(L, functions);
+    lua_newtable(L);
+    lua_pushcfunction(L, host_cpu);
+    lua_setfield(L, -2, "cpu");
+    for (size_t i = 0; i < SM_ARRAY_LEN(simple_names); i++) {
+        lua_pushinteger(L, (lua_Integer)i);
+        lua_pushcclosure(L, simple, 1);
+        lua_setfield(L, -2, simple_names[i]);
+    }
+    sm_bind_hostproc_set(L);
+    sm_bind_hostfile_push(L);
+    lua_setfield(L, -2, "file");
     return 1;
 }

@@ -184,8 +184,7 @@ json_t *sm_hostinfo_read_at(const char *proc, const char *what, sm_err *err) {
     }
     bool disks = strcmp(what, "disks") == 0;
     if (!disks && strcmp(what, "mounts") != 0) {
-        sm_err_set(err, SM_INVALID, "there is no reading \"%s\" of a machine", what);
-        return NULL;
+        return sm_hostcounters_read(proc, what, err);
     }
     char *text = slurp(proc, "self/mountinfo", err);
     if (!text) {

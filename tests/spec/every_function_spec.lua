@@ -109,6 +109,7 @@ describe("every function", function()
 
   it("of selfmon.host, selfmon.http and selfmon.net in a run", function()
     inside { "selfmon.host", "selfmon.http", "selfmon.net" }
+    inside({}, 'for name, f in pairs(require "selfmon.host".file) do all("host.file." .. name, f) end')
   end)
 
   it("of selfmon.store in a run", function()
