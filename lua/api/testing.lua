@@ -144,6 +144,25 @@ included.]],
       example = "t.store_fails()",
     },
     {
+      name = "exec",
+      doc = [[Answers exec.run and exec.nagios of a program from now on, in this test: by its path, or by a list of its path and
+its first arguments; the newest fake that fits counts. The answer is { code =, stdout =, stderr = }, { signal = },
+{ error =, error_code = }, a text (standard output), or a function(args, call) that returns one.]],
+      params = { { "cmd", "string|string[]" },
+                 { "answer", "table|string|fun(args: string[], call: table): table|string" } },
+      example = [[
+        t.exec("/usr/bin/mailq", "Mail queue is empty")
+        t.exec({ "/usr/bin/systemctl", "is-active" }, function(args) return { code = args[2] == "nginx" and 0 or 3 } end)
+        t.exec("/usr/bin/slow", { error = "it did not end", error_code = "timeout" })
+      ]],
+    },
+    {
+      name = "execs",
+      doc = "The programs that the runs of this test ran, in order: { cmd, args, stdin, env, timeout, cwd }.",
+      returns = { { "calls", "table[]" } },
+      example = "assert(#t.execs() == 0)",
+    },
+    {
       name = "dql",
       doc = [[Answers a query from now on in this test; a * in its text stands for any text, the newest fake counts. The
 answer is { series = … }, { rows = … }, {} for no data, { error =, code = }, or a function of the query that returns one.]],

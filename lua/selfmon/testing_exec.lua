@@ -1,6 +1,9 @@
 -- selfmon.testing_exec: the fake of selfmon.exec for specs: programs that answer as the spec says.
 --
 -- A program without a fake fails the run and the spec. Part of selfmon.testing (its PARTS).
+local clock = require "selfmon.testing_clock"
+local recorded = require "selfmon.testing_record"
+
 local M = { api = {} }
 
 local ANSWER = { code = true, signal = true, stdout = true, stderr = true, seconds = true, truncated = true,
@@ -71,6 +74,22 @@ local function read_call(args, body)
   return call
 end
 
+-- An answer as the run gets it; a stopped clock moves by what the program took.
+local function shown(answer, call)
+  local timeout, seconds = call.timeout or 10, answer.seconds or 0.01
+  if answer.error then
+    if answer.error_code == "timeout" then clock.pass(answer.seconds or timeout) end
+    return nil, answer.error, answer.error_code or "failed"
+  elseif clock.handle() and seconds > timeout then
+    clock.pass(timeout)
+    return nil, ("%s did not end within %g s and was ended"):format(call.cmd, timeout), "timeout"
+  end
+  clock.pass(answer.seconds)
+  local out, err = answer.stdout or "", answer.stderr or ""
+  return { code = not answer.signal and (answer.code or 0) or nil, signal = answer.signal, left = answer.left or 0,
+           seconds = seconds, truncated = answer.truncated or false, stdout = #out }, out .. err
+end
+
 function M.ask(args, body, where)
   local call = read_call(args, body)
   calls[#calls + 1] = call
@@ -80,16 +99,16 @@ function M.ask(args, body, where)
       if type(answer) == "function" then
         answer = check_answer(answer(call.args, call), "the fake of " .. call.cmd)
       end
-      if answer.error then return nil, answer.error, answer.error_code or "failed" end
-      local out, err = answer.stdout or "", answer.stderr or ""
-      return { code = not answer.signal and (answer.code or 0) or nil, signal = answer.signal, left = answer.left or 0,
-               seconds = answer.seconds or 0.01, truncated = answer.truncated or false, stdout = #out }, out .. err
+      return shown(answer, call)
     end
   end
+  local answer, why = recorded.program(call)
+  if answer then return shown(answer, call) end
   local words = { call.cmd, table.unpack(call.args) }
   for i, word in ipairs(words) do words[i] = ("%q"):format(word) end
-  return nil, ("unfaked program %s%s; add t.exec(%q, {…})"):format(table.concat(words, " "),
-    where and where ~= "" and " (" .. where .. ")" or "", call.cmd), "unfaked"
+  where = where and where ~= "" and " (" .. where .. ")" or ""
+  if why then return nil, ("unfaked program %s%s: %s"):format(table.concat(words, " "), where, why), "unfaked" end
+  return nil, ("unfaked program %s%s; add t.exec(%q, {…})"):format(table.concat(words, " "), where, call.cmd), "unfaked"
 end
 
 return M

@@ -6,6 +6,7 @@ local internal = require "selfmon.internal"
 local M = { api = {} }
 
 local FORMAT = 1
+local LISTS = { "http", "exec" }
 local SECRET_HEADERS = { ["set-cookie"] = true, authorization = true, ["proxy-authorization"] = true, cookie = true }
 local SECRET_NAMES = { "token", "secret", "passw", "api_?%-?key", "credential", "session", "cookie" }
 
@@ -49,17 +50,21 @@ local function pretty(v)
 end
 
 local function save(path, file)
-  table.sort(file.http, function(a, b)
-    if a.request ~= b.request then return a.request < b.request end
-    return a.number < b.number
-  end)
-  local list = setmetatable({}, cjson.array_mt)
-  for i, entry in ipairs(file.http) do list[i] = { request = entry.request, answer = entry.answer } end
+  local whole = { format = FORMAT, recorded = os.date "!%Y-%m-%dT%H:%M:%SZ" }
+  for _, name in ipairs(LISTS) do
+    table.sort(file[name], function(a, b)
+      if a.request ~= b.request then return a.request < b.request end
+      return a.number < b.number
+    end)
+    local list = setmetatable({}, cjson.array_mt)
+    for i, entry in ipairs(file[name]) do list[i] = { request = entry.request, answer = entry.answer } end
+    if #list > 0 or name == "http" then whole[name] = list end
+  end
   local folder = path:match "^(.*)/"
   if folder then require "lfs".mkdir(folder) end
   local f, err = io.open(path, "w")
   if not f then error("t.record: cannot write " .. err, 0) end
-  f:write(pretty { format = FORMAT, recorded = os.date "!%Y-%m-%dT%H:%M:%SZ", http = list })
+  f:write(pretty(whole))
   f:close()
   file.changed = false
 end
@@ -80,6 +85,7 @@ local function load_tape(path, hint)
   if not ok or type(file) ~= "table" or file.format ~= FORMAT or type(file.http) ~= "table" then
     return nil, ("t.record: %s is not a recording of this version; record it again: %s"):format(path, hint)
   end
+  for _, list in ipairs(LISTS) do file[list] = file[list] or {} end
   return file
 end
 
@@ -111,7 +117,7 @@ function M.api.record(name)
   local path = (spec:match "^(.*)/" or ".") .. "/fixtures/" .. name:gsub("%.json$", "") .. ".json"
   local hint = "selfmon-lua test --record " .. spec
   if recording then
-    files[path] = files[path] or { http = {}, changed = true }
+    files[path] = files[path] or { http = {}, exec = {}, changed = true }
   else
     local file, err = load_tape(path, hint)
     if not file then error(err, 2) end
@@ -120,10 +126,7 @@ function M.api.record(name)
   tape = { path = path, file = files[path], asked = {}, hint = hint }
 end
 
--- Bytes that the file can hold as text, without what is secret.
-local function clean(text)
-  return internal.mask(text)
-end
+local clean = internal.mask -- a text without the secrets of the run
 
 local function is_secret_name(name)
   name = name:lower()
@@ -187,33 +190,101 @@ local function route_answer(kept)
   return answer
 end
 
+-- The entry of a list ("http", "exec") for this key: the next one asked for, else the newest; then the number
+-- of the question, and a sentence that says why there is none.
+local function look(list, key)
+  local asked = list .. " " .. key
+  local number = (tape.asked[asked] or 0) + 1
+  tape.asked[asked] = number
+  local newest, count = nil, 0
+  for _, entry in ipairs(tape.file[list]) do
+    if entry.request == key and count < number then
+      newest, count = entry, count + 1
+    end
+  end
+  if count == number or newest and not recording then return newest end
+  return nil, number, ("%s has no %s: the script asks for something else now; record again: %s")
+    :format(tape.path, key, tape.hint)
+end
+
+local function keep(mine, list, key, number, answer)
+  table.insert(mine.file[list], { request = key, number = number, answer = answer })
+  mine.file.changed = true
+end
+
 --- What the tape has for a request: an answer; false and a function that keeps what the world says; or nil
 --- and a sentence that says why there is none (nil when nothing is played).
 function M.answer(request)
   if not tape then return nil end
-  local key = clean(request.method .. " " .. request.url)
-  local number = (tape.asked[key] or 0) + 1
-  tape.asked[key] = number
-  local found, newest
-  local count = 0
-  for _, entry in ipairs(tape.file.http) do
-    if entry.request == key then
-      count = count + 1
-      newest = entry
-      if count == number then found = entry end
-    end
+  local key = internal.mask(request.method .. " " .. request.url)
+  local entry, number, why = look("http", key)
+  if entry then return route_answer(entry.answer) end
+  if not recording then return nil, why end
+  local mine = tape
+  return false, function(res, message, code)
+    keep(mine, "http", key, number, answer_of(res, message, code))
   end
-  if found then return route_answer(found.answer) end
-  if recording then
-    local mine = tape
-    return false, function(res, message, code)
-      local kept = { request = key, number = number, answer = answer_of(res, message, code) }
-      mine.file.http[#mine.file.http + 1] = kept
-      mine.file.changed = true
+end
+
+-- Programs ------------------------------------------------------------------------------------------
+
+local function quoted(word)
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+-- Runs a program as the daemon would: no shell of its own, a bare environment, a limit of time.
+local function run_program(call)
+  local base = os.tmpname()
+  local words = { "cd", quoted(call.cwd or "/"), "&&", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+                  "LANG=C.UTF-8", "HOME=" .. quoted(os.getenv "HOME" or "/") }
+  for name, value in pairs(call.env) do words[#words + 1] = quoted(name .. "=" .. value) end
+  words[#words + 1] = ("timeout -k 2 %g"):format(call.timeout or 10)
+  words[#words + 1] = quoted(call.cmd)
+  for _, arg in ipairs(call.args) do words[#words + 1] = quoted(arg) end
+  local input = assert(io.open(base, "w"))
+  input:write(call.stdin or "")
+  input:close()
+  words[#words + 1] = ("< %s > %s.out 2> %s.err"):format(base, base, base)
+  local began = require "selfmon.time".monotonic()
+  local _, how, code = os.execute(table.concat(words, " "))
+  local answer = { seconds = round(require "selfmon.time".monotonic() - began) }
+  for name, suffix in pairs { stdout = ".out", stderr = ".err" } do
+    local f = assert(io.open(base .. suffix, "rb"))
+    local text = clean(f:read "a")
+    if utf8.len(text) then
+      answer[name] = text
+    else
+      answer[name .. "_base64"] = require "selfmon.crypto".base64(text)
     end
+    f:close()
+    os.remove(base .. suffix)
   end
-  if newest then return route_answer(newest.answer) end
-  return nil, ("%s has no %s: the script asks for something else now; record again: %s"):format(tape.path, key, tape.hint)
+  os.remove(base)
+  if how == "exit" and code == 124 then
+    return { error = ("%s did not end within %g s and was ended"):format(call.cmd, call.timeout or 10), error_code = "timeout" }
+  elseif how == "exit" and (code == 126 or code == 127) then
+    return { error = ("%s cannot be run: %s"):format(call.cmd, answer.stderr), error_code = code == 127 and "not_found" or "denied" }
+  end
+  answer[how == "exit" and "code" or "signal"] = code
+  return answer
+end
+
+--- What the tape has for a program, as t.exec takes it; nil and a sentence (nil when nothing is played).
+function M.program(call)
+  if not tape then return nil end
+  local words = { call.cmd }
+  for _, arg in ipairs(call.args) do words[#words + 1] = arg end
+  local key = internal.mask(cjson.encode(words):gsub("\\/", "/"))
+  local entry, number, why = look("exec", key)
+  if not entry and not recording then return nil, why end
+  local kept = entry and entry.answer or run_program(call)
+  if not entry then keep(tape, "exec", key, number, kept) end
+  local answer = {}
+  for field, value in pairs(kept) do
+    local name = field:match "^(.*)_base64$"
+    answer[name or field] = name and require "selfmon.crypto".unbase64(value) or value
+  end
+  return answer
 end
 
 return M

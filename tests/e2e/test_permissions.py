@@ -7,6 +7,9 @@ from harness import ROOT, project, run_all
 ASKS = {
     "secret": ('monitor{ title = "x", permissions = { "secret:shop" } }\nfunction run()\n'
                '  print(tostring(require "selfmon.secret" "shop"))\nend', "secret:shop", "<secret shop>"),
+    "exec": ('monitor{ title = "x", permissions = { "exec:/usr/bin/df" } }\nfunction run()\n'
+             '  print(assert(require "selfmon.exec".run{ cmd = "/usr/bin/df", args = { "--version" } }).stdout)\nend',
+             "exec:/usr/bin/df", "coreutils"),
 }
 
 
@@ -36,7 +39,36 @@ def test_refusal_and_cure():
             configure(p, f'{{ ["host/a.run"] = "{permission}" }}')
             what, error, log = outcome(p)
             assert what == "ok" and shows in log, (name, what, error, log)
-    assert 'is not granted to host/disk.run: add it to grant in selfmon.conf.lua' in page
+        assert f"`{permission.split(':')[0]}:" in page, f"docs/permissions.md has no {name}"
+    assert 'is not granted to host/disk_by_df.run: add it to grant in selfmon.conf.lua' in page
+
+
+def test_page_as_it_stands():
+    """the script and the grants shown on the page load, are refused without, and work with them"""
+    page = (ROOT / "docs/permissions.md").read_text()
+    script = re.search(r"```lua\n(-- inspections/host/disk_by_df\.lua\n.*?)```", page, re.S).group(1)
+    conf = re.search(r"```\n(return \{.*?)```", page, re.S).group(1)
+    shown = re.search(r"(permission \"exec:/usr/bin/df\" is not granted to host/disk_by_df\.run[^\n]*)\n```", page).group(1)
+    with project() as p:
+        p.script("host/disk_by_df.lua", script)
+        what, error, _ = outcome(p, id="host/disk_by_df.run")
+        assert what == "failed" and error.endswith(shown), (error, shown)
+        p.write("shop.key", "the-key-of-the-shop\n").chmod(0o600)
+        p.write("selfmon.conf.lua", conf.replace("/etc/selfmon-lua/shop.key", "shop.key"))
+        what, error, log = outcome(p, id="host/disk_by_df.run")
+        assert what == "ok" and "Mounted on" in log, (what, error, log)
+
+
+def test_a_running_daemon_takes_a_grant():
+    """a grant that is added while the daemon runs holds for the next run"""
+    with project() as p:
+        p.script("host/a.lua", ASKS["secret"][0].replace('title = "x"', 'title = "x", schedule = "@every 1s"'))
+        configure(p, "{}")
+        d = p.daemon()
+        d.wait_line("failed", "host/a.run", seconds=40)
+        configure(p, '{ ["host/*"] = "secret:shop" }')
+        d.wait_line("ok", "host/a.run", seconds=40)
+        assert d.stop() == 0
 
 
 def test_patterns():

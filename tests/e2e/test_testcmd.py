@@ -214,6 +214,42 @@ def test_record_and_replay():
         assert done.code == 1 and "is not a recording of this version" in done.out, done
 
 
+PROGRAMS = '''local exec = require "selfmon.exec"
+monitor{ title = "x", permissions = { "exec:/bin/*" } }
+function run()
+  local r = assert(exec.run{ cmd = "/bin/sh", args = { "-c", "cat; echo \\"$WHO it's\\"; printf '\\\\377' >&2; exit 3" }, stdin = "in\\n",
+    env = { WHO = "me" }, cwd = "/tmp" })
+  print(r.code, r.stdout, #r.stderr, r.stderr:byte())
+  print(select(2, exec.run{ cmd = "/bin/sleep", args = { 60 }, timeout = 0.2 }))
+  print(select(3, exec.run{ cmd = "/bin/not-there" }))
+end
+'''
+
+
+def test_record_programs():
+    """programs are run once with --record, with the environment of the real service, and played back"""
+    with project() as p:
+        p.script("demo/p.lua", PROGRAMS)
+        p.script("demo/p_spec.lua", 'local t = require "selfmon.testing"\nit("runs", function()\n  t.record "p"\n'
+                 '  local r = t.run "demo/p.run"\n  assert.are.equal("ok", r.outcome, r.error)\n'
+                 '  assert.is_truthy(r.log:find("3\\tin\\n", 1, true) and r.log:find("me it\'s", 1, true), r.log)\n'
+                 '  assert.is_truthy(r.log:find("1\\t255", 1, true), r.log)\n'
+                 '  assert.is_truthy(r.log:find("/bin/sleep did not end within 0.2 s and was ended", 1, true), r.log)\n'
+                 '  assert.is_truthy(r.log:find("not_found", 1, true), r.log)\nend)\n')
+        done = p.run("test", "--record")
+        assert done.code == 0, done
+        fixture = p.dir / "inspections/demo/fixtures/p.json"
+        kept = json.loads(fixture.read_text())["exec"]
+        assert [e["answer"].get("code") for e in kept] == [None, 3, None], kept
+        # Nothing is run when it is played back: the answers are those of the file.
+        fixture.write_text(fixture.read_text().replace('"code": 3', '"code": 4'))
+        done = p.run("test")
+        assert done.code == 1 and "4\tin" in done.out, done
+        p.script("demo/p.lua", PROGRAMS.replace("/bin/sleep", "/bin/true"))
+        done = p.run("test")
+        assert 'unfaked program "/bin/true" "60" (inspections/demo/p.lua:7): inspections/demo/fixtures/p.json has no' in done.out
+
+
 def test_no_network():
     """neither a script under test nor its spec reaches a server, also one that is there"""
     with project() as p, server() as base:
