@@ -32,7 +32,8 @@ enum {
     NEW = 1048576,
     INIT = 2097152,
     COMPLETION = 4194304,
-    ALL = 8388607,
+    CHECK = 8388608,
+    ALL = 16777215,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -57,13 +58,14 @@ static const struct option {
     {"--log-format", NULL, TEXT, offsetof(sm_args, log_format), ALL},
     {"--no-color", NULL, FLAG, offsetof(sm_args, no_color), ALL},
     {"--once", NULL, FLAG, offsetof(sm_args, once), RUN},
-    {"--dry-run", NULL, FLAG, offsetof(sm_args, dry), RUN},
-    {"--param", "-p", PARAM, offsetof(sm_args, override), RUN},
+    {"--dry-run", NULL, FLAG, offsetof(sm_args, dry), RUN | CHECK},
+    {"--param", "-p", PARAM, offsetof(sm_args, override), RUN | CHECK},
     {"--pattern", "-k", TEXT, offsetof(sm_args, pattern), RUN | LIST},
     {"--tags", NULL, TEXT, offsetof(sm_args, tags), RUN | LIST},
     {"--fail-on", NULL, TEXT, offsetof(sm_args, fail_on), RUN},
     {"--new-identity", NULL, FLAG, offsetof(sm_args, new_identity), RUN},
     {"--wait", NULL, SECONDS, offsetof(sm_args, wait_s), RUN},
+    {"--timeout", NULL, SECONDS, offsetof(sm_args, timeout_s), CHECK},
     {"--drain", NULL, SECONDS, offsetof(sm_args, drain_s), RUN},
     {"--since", NULL, TEXT, offsetof(sm_args, since), EVENTS | RUNS},
     {"--id", NULL, TEXT, offsetof(sm_args, id), EVENTS | RUNS | OUTBOX},
@@ -110,7 +112,8 @@ static int command_bit(const char *command) {
                 {"doc", DOC},
                 {"new", NEW},
                 {"init", INIT},
-                {"completion", COMPLETION}};
+                {"completion", COMPLETION},
+                {"check", CHECK}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;
@@ -129,15 +132,20 @@ static sm_rc unknown(const char *word, const char *command, int bit, sm_err *err
                       name, command, sm_str_hint(name, names, n, hint, sizeof hint), command);
 }
 
-/* -p ID:NAME=VALUE */
+/* -p ID:NAME=VALUE; of `check` also NAME=VALUE, kept under the id "". */
 static sm_rc add_param(sm_args *out, const char *text, sm_err *err) {
-    const char *colon = strchr(text, ':'), *equal = colon ? strchr(colon, '=') : NULL;
-    if (!colon || !equal || colon == text || equal == colon + 1)
+    const char *equal = strchr(text, '='), *colon = strchr(text, ':');
+    bool own =
+        strcmp(out->command, "check") == 0 && equal && equal > text && (!colon || colon > equal);
+    const char *name_at = own ? text : colon ? colon + 1 : NULL;
+    if (!own)
+        equal = colon ? strchr(colon, '=') : NULL;
+    if (!name_at || !equal || colon == text || equal == name_at)
         return sm_err_set(err, SM_INVALID,
                           "-p: expected ID:NAME=VALUE, as in -p host/disk.run:warning=80; got %s",
                           text);
-    char *id = sm_memdup(text, (size_t)(colon - text));
-    char *name = sm_memdup(colon + 1, (size_t)(equal - colon - 1));
+    char *id = sm_memdup(text, own ? 0 : (size_t)(colon - text));
+    char *name = sm_memdup(name_at, (size_t)(equal - name_at));
     if (!out->override)
         out->override = json_object();
     json_t *values = json_object_get(out->override, id);

@@ -28,7 +28,7 @@ typedef struct sm_args {
     bool rules;                   /* lint */
     const char *log_format, *format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from,
         *brand, *reason, *from_kind;
-    double wait_s, drain_s;
+    double wait_s, drain_s, timeout_s;
     long n;           /* -n, 0 when not given */
     json_t *override; /* {id: {name: text}} from -p, NULL when none */
     char **rest;      /* positional arguments, borrowed from argv */
@@ -110,3 +110,6 @@ int sm_cmd_kit(const sm_args *a);    /* types, doc, new, init */
 int sm_cmd_complete(const sm_args *a);
 /* `test`: argv holds the arguments only; self is the path of this executable. */
 int sm_cmd_test(const char *self, int argc, char **argv);
+int sm_cmd_check(const sm_args *a);
+/* `check` with arguments that cannot be read: a line of a plugin, and its exit code. */
+int sm_cmd_check_usage(const char *sentence);

@@ -7,15 +7,15 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
+#include "cli/once_road.h"
 #include "cli/serve.h"
 #include "daemon/app.h"
 #include "platform/event.h"
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
-enum { BUSY_MS = 100, LAST_LINES_MS = 1000 };
+enum { LAST_LINES_MS = 1000 };
 
 typedef struct show {
     const sm_args *args;
@@ -260,22 +260,6 @@ static int sum_up(show *s, const json_t *result) {
     return SM_EXIT_OK;
 }
 
-/* --once while a daemon holds the state directory: it does the work. */
-static sm_rc once_remote(show *s, const json_t *select, json_t **result, sm_err *err) {
-    sm_client *link = NULL;
-    sm_rc rc = sm_client_open(s->config, &link, err);
-    if (rc == SM_OK && sm_client_remote(link)) {
-        json_t *request = json_pack(
-            "{s:s, s:s, s:O, s:O?, s:I}", "op", "once", "root", s->config->root, "select", select,
-            "override", s->args->override, "drain_ms", (json_int_t)(s->args->drain_s * 1000));
-        rc = sm_client_ask(link, request, told_run, s, result, err);
-    } else if (rc == SM_OK) {
-        rc = sm_err_set(err, SM_NOT_FOUND, "nobody holds the state directory");
-    }
-    sm_client_close(link);
-    return rc;
-}
-
 /* Dry run: what inspections remember, as the store or the daemon has it. */
 static sm_rc memos_kept(void *ctx, const char *who, json_t **out, sm_err *err) {
     const show *s = ctx;
@@ -293,18 +277,7 @@ static sm_rc memos_kept(void *ctx, const char *who, json_t **out, sm_err *err) {
 static int run_once(show *s, const sm_app_options *options) {
     sm_err err = SM_ERR_INIT;
     json_t *result = NULL;
-    sm_rc rc = sm_app_run(options, &result, &err);
-    /* Held: by a daemon that runs it for us, or by another --once that ends soon. */
-    int64_t until = sm_mono_ns() + (int64_t)(s->args->wait_s * 1e9);
-    for (bool waited = false; rc == SM_BUSY && (!waited || sm_mono_ns() < until); waited = true) {
-        if (waited)
-            poll(NULL, 0, BUSY_MS);
-        rc = once_remote(s, options->select, &result, &err);
-        if (rc == SM_NOT_FOUND)
-            rc = sm_app_run(options, &result, &err);
-        else if (rc == SM_CLOSED && json_array_size(s->summary) == 0)
-            rc = SM_BUSY; /* it ended while it was asked, and had run nothing for us */
-    }
+    sm_rc rc = sm_cli_once(options, s->args->wait_s, &result, &err);
     int code = rc == SM_OK ? sum_up(s, result)
                            : sm_cli_fail(rc == SM_INVALID ? SM_EXIT_USAGE : SM_EXIT_FAIL, err.msg);
     json_decref(result);

@@ -3,15 +3,16 @@
 #include <string.h>
 
 const char *const sm_commands[] = {
-    "run",    "list",  "key",   "next", "events", "runs",   "status",     "outbox",  "nodes",
-    "doctor", "adopt", "local", "mute", "why",    "unmute", "backup",     "restore", "lint",
-    "test",   "lua",   "types", "doc",  "new",    "init",   "completion", NULL};
+    "run",   "check",  "list",  "key",   "next", "events", "runs",   "status",     "outbox",
+    "nodes", "doctor", "adopt", "local", "mute", "why",    "unmute", "backup",     "restore",
+    "lint",  "test",   "lua",   "types", "doc",  "new",    "init",   "completion", NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
     "\n"
     "  selfmon-lua run [PATH…]        load, register, schedule, run, report, until stopped\n"
     "  selfmon-lua run --once [PATH…] every inspection once, now\n"
+    "  selfmon-lua check ID|FILE      runs one and answers as a Nagios plugin\n"
     "  selfmon-lua list               inspections, schedules, last outcomes\n"
     "  selfmon-lua events             what was reported, and whether it was delivered\n"
     "  selfmon-lua runs [--log]       what ran, with outcome and log\n"
@@ -88,6 +89,29 @@ static const struct {
      "  selfmon-lua run inspections/\n"
      "  selfmon-lua run --once -k disk inspections/\n"
      "  selfmon-lua run --once --dry-run -p host/disk.run:warning=1 inspections/host/disk.lua\n"},
+    {"check",
+     "usage: selfmon-lua check [options] ID|FILE\n"
+     "\n"
+     "Runs one inspection now, as `run --once` does (its events are stored and delivered), and "
+     "answers as\n"
+     "a monitoring plugin: one line with the status, the worst event's title and performance "
+     "data, one\n"
+     "line for each further event, and the exit code. While a daemon holds the state directory it "
+     "does the\n"
+     "work. Of a FILE every inspection is run.\n"
+     "\n"
+     "  -p NAME=VALUE        a parameter for this run only (of a FILE: ID:NAME=VALUE)\n"
+     "  --timeout SECONDS    UNKNOWN when there is no answer by then (60s)\n"
+     "  --dry-run            nothing is registered, stored or sent\n"
+     "  -v                   the run's log on standard error\n"
+     "\n"
+     "Exit codes: 0 OK (no event, or info and ok); 1 WARNING; 2 CRITICAL (error or critical); 3 "
+     "UNKNOWN:\n"
+     "it did not run to its end, or could not be run.\n"
+     "\n"
+     "Examples:\n"
+     "  selfmon-lua check host/disk.run -p warning=80\n"
+     "  selfmon-lua check --dry-run --timeout 20s inspections/host/load.lua\n"},
     {"list", "usage: selfmon-lua list [--json] [-k PATTERN] [--tags a,b] [PATH]\n"
              "\n"
              "Inspections with title, schedule, next run, whether registered and enabled, last "

@@ -21,29 +21,15 @@
 static const struct {
     const char *name;
     int (*run)(const sm_args *a);
-} commands[] = {{"run", sm_cmd_run},
-                {"list", sm_cmd_list},
-                {"key", sm_cmd_key},
-                {"next", sm_cmd_next},
-                {"events", sm_cmd_events},
-                {"runs", sm_cmd_runs},
-                {"local", sm_cmd_local},
-                {"mute", sm_cmd_mute},
-                {"why", sm_cmd_why},
-                {"unmute", sm_cmd_mute},
-                {"lint", sm_cmd_lint},
-                {"nodes", sm_cmd_nodes},
-                {"status", sm_cmd_status},
-                {"doctor", sm_cmd_doctor},
-                {"adopt", sm_cmd_adopt},
-                {"backup", sm_cmd_backup},
-                {"restore", sm_cmd_backup},
-                {"outbox", sm_cmd_outbox},
-                {"types", sm_cmd_kit},
-                {"doc", sm_cmd_kit},
-                {"new", sm_cmd_kit},
-                {"init", sm_cmd_kit},
-                {"completion", sm_cmd_complete}};
+} commands[] = {
+    {"check", sm_cmd_check},   {"run", sm_cmd_run},       {"list", sm_cmd_list},
+    {"key", sm_cmd_key},       {"next", sm_cmd_next},     {"events", sm_cmd_events},
+    {"runs", sm_cmd_runs},     {"local", sm_cmd_local},   {"mute", sm_cmd_mute},
+    {"why", sm_cmd_why},       {"unmute", sm_cmd_mute},   {"lint", sm_cmd_lint},
+    {"nodes", sm_cmd_nodes},   {"status", sm_cmd_status}, {"doctor", sm_cmd_doctor},
+    {"adopt", sm_cmd_adopt},   {"backup", sm_cmd_backup}, {"restore", sm_cmd_backup},
+    {"outbox", sm_cmd_outbox}, {"types", sm_cmd_kit},     {"doc", sm_cmd_kit},
+    {"new", sm_cmd_kit},       {"init", sm_cmd_kit},      {"completion", sm_cmd_complete}};
 
 static void print_version(void) {
     char text[256];
@@ -96,7 +82,8 @@ static int dispatch(const char *self, int argc, char **argv) {
         sm_args args = {.self = self, .command = command, .wait_s = 60, .drain_s = 30};
         int code;
         if (sm_args_parse(argc - 2, argv + 2, &args, &err) != SM_OK)
-            code = sm_cli_fail(SM_EXIT_USAGE, err.msg);
+            code = strcmp(command, "check") == 0 ? sm_cmd_check_usage(err.msg)
+                                                 : sm_cli_fail(SM_EXIT_USAGE, err.msg);
         else if (args.help)
             code = sm_help_print(stdout, command) ? SM_EXIT_OK : SM_EXIT_FAIL;
         else

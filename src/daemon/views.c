@@ -136,7 +136,9 @@ static bool below_path(const char *file, const json_t *paths) {
 }
 
 bool sm_view_selected(const sm_inspection *inspection, const json_t *select) {
-    const char *k = sm_json_str(select, "k", NULL);
+    const char *k = sm_json_str(select, "k", NULL), *id = sm_json_str(select, "id", NULL);
+    if (id && strcmp(id, inspection->id) != 0)
+        return false;
     if (k && *k) {
         bool glob = strpbrk(k, "*?") != NULL;
         if (glob ? !sm_str_glob(k, inspection->id) : !strstr(inspection->id, k))
@@ -147,7 +149,10 @@ bool sm_view_selected(const sm_inspection *inspection, const json_t *select) {
 }
 
 bool sm_view_selects_file(const char *file, const json_t *select) {
-    const char *k = sm_json_str(select, "k", NULL);
+    const char *k = sm_json_str(select, "k", NULL), *id = sm_json_str(select, "id", NULL);
+    size_t stem = strlen(file) > 4 ? strlen(file) - 4 : 0; /* without ".lua" */
+    if (id && (strncmp(id, file, stem) != 0 || id[stem] != '.' || strchr(id + stem, '/')))
+        return false;
     if (json_array_size(json_object_get(select, "tags")) > 0)
         return false;
     if (k && *k && !strstr(file, k))
