@@ -52,7 +52,7 @@ permission `exec:/path/to/program`. Nothing of a program is left when its run ha
     } },
   },
   functions = {
-    { name = "run", doc = [[Runs a program and waits for its end. Any exit code is an answer. Raises for a wrong call and without the
+    { name = "run", permission = "exec:/usr/bin/uptime", doc = [[Runs a program and waits for its end. Any exit code is an answer. Raises for a wrong call and without the
 permission; a program that cannot be run, does not end in time or breaks a limit is nil, message, code.]],
       params = { { "opts", "selfmon.exec.Options", "what to run" } },
       returns = { { "result", "selfmon.exec.Result?", "what it said" }, { "message", "string?", "what went wrong" },
@@ -63,7 +63,7 @@ local r, err = exec.run{ cmd = "/usr/bin/uptime", timeout = 5 }
 if not r then error(err) end
 print(r.code, r.stdout)
 ]] },
-    { name = "nagios", doc = [[Runs a monitoring plugin (Nagios, Icinga, Monitoring Plugins) and reads its status, texts and performance data.
+    { name = "nagios", permission = "exec:/usr/lib/nagios/plugins/check_load", doc = [[Runs a monitoring plugin (Nagios, Icinga, Monitoring Plugins) and reads its status, texts and performance data.
 Otherwise as run.]],
       params = { { "opts", "selfmon.exec.Options", "what to run" } },
       returns = { { "result", "selfmon.exec.Nagios?", "what it said" }, { "message", "string?", "what went wrong" },

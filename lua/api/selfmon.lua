@@ -5,7 +5,7 @@ return {
 then `s.http.get(…)`.]],
   values = {
     { "http", "selfmon.http" }, { "net", "selfmon.net" }, { "host", "selfmon.host" }, { "time", "selfmon.time" },
-    { "log", "selfmon.log" }, { "dql", "selfmon.dql" },
+    { "log", "selfmon.log" }, { "dql", "selfmon.dql" }, { "exec", "selfmon.exec" },
     { "crypto", "selfmon.crypto" }, { "secret", "selfmon.secret" }, { "cjson", "cjson" },
     { "stats", "selfmon.stats" }, { "markdown", "selfmon.markdown" }, { "store", "selfmon.store" },
     { "monitor", "fun(spec: monitor.Spec)", "the global" },

@@ -163,6 +163,37 @@ its first arguments; the newest fake that fits counts. The answer is { code =, s
       example = "assert(#t.execs() == 0)",
     },
     {
+      name = "file",
+      doc = [[Puts a file in place for selfmon.host's file functions: a text, a table of fields as `stat` answers (with `text`),
+{ error =, code = } for one that cannot be looked at, or false for one that is gone. Every other file is not there. A
+text that begins with the old one is the file grown; another one is a new file.]],
+      params = { { "path", "string" }, { "what", "string|table|false" } },
+      example = [[
+        t.file("/var/log/app.log", "one line\n")
+        t.file("/srv/backup.tar", { size = 10 << 30, mtime = t.now() - 86400 })
+        t.file("/srv/secret", { error = "permission denied", code = "denied" })
+      ]],
+    },
+    {
+      name = "net",
+      doc = [[Answers selfmon.net from now on, in this test. The route is tcp, tls, open, dns, ping or ntp, a blank, and HOST:PORT,
+NAME TYPE or HOST; * stands for any text. The answer is true, a table of what differs from a good one, { error =, code = },
+for dns a list of values, for open { greeting =, talk = }, or a function of the request that returns one.]],
+      params = { { "route", "string" }, { "answer", "boolean|table|fun(request: table): boolean|table" } },
+      example = [[
+        t.net("tcp db.example:5432", true)
+        t.net("dns shop.example MX", { "10 mx1.example" })
+        t.net("ping *", { received = 0 })
+        t.net("open redis.example:6379", { talk = { { "PING\r\n", "+PONG\r\n" } } })
+      ]],
+    },
+    {
+      name = "net_requests",
+      doc = "What the runs of this test asked of selfmon.net, in order: { what, host, port, … }.",
+      returns = { { "requests", "table[]" } },
+      example = "assert(#t.net_requests() == 0)",
+    },
+    {
       name = "dql",
       doc = [[Answers a query from now on in this test; a * in its text stands for any text, the newest fake counts. The
 answer is { series = … }, { rows = … }, {} for no data, { error =, code = }, or a function of the query that returns one.]],

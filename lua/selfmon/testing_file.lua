@@ -1,6 +1,8 @@
 -- selfmon.host's file functions in a test: files that the test names; every other one is not there. A file whose
 -- text is set anew grows when the new text begins with the old one, else it was rotated: the old one was read to
 -- its end.
+local clock = require "selfmon.testing_clock"
+
 local M = { api = {} }
 
 local files, inodes -- of the current test
@@ -9,11 +11,6 @@ function M.reset()
   files, inodes = {}, 0
 end
 M.reset()
-
-local function now()
-  local ok, clock = pcall(require, "selfmon.testing_clock")
-  return ok and clock.now() or require "selfmon.time".now()
-end
 
 local FIELDS = { text = "string", size = "number", mtime = "number", atime = "number", ctime = "number",
                  mode = "number", uid = "number", gid = "number", links = "number", type = "string",
@@ -41,7 +38,7 @@ function M.api.file(path, what)
           :format(tostring(key)), 2)
     end
   end
-  local old, f = files[path], { mtime = now(), mode = 420, uid = 0, gid = 0, links = 1, type = "file", device = 1 }
+  local old, f = files[path], { mtime = clock.now(), mode = 420, uid = 0, gid = 0, links = 1, type = "file", device = 1 }
   for key, value in pairs(what) do f[key] = value end
   f.text = f.text or ""
   f.size = math.tointeger(f.size or #f.text) or f.size

@@ -2,6 +2,8 @@
 --
 -- A route is a word (tcp tls open dns ping ntp), a blank and what is asked for: HOST:PORT, for dns NAME TYPE,
 -- for ping HOST; `*` stands for any text. The newest route counts. What has no route fails run and spec.
+local clock = require "selfmon.testing_clock"
+
 local M = { api = {} }
 
 local routes, requests, conns
@@ -90,7 +92,7 @@ local function full_answer(args, a)
                    avg = got, max = got, stdev = got and 0 }, a)
   end
   if args.what == "ntp" then
-    return merge({ offset = 0, delay = 0.01, stratum = 2, leap = 0, time = os.time(), root_delay = 0,
+    return merge({ offset = 0, delay = 0.01, stratum = 2, leap = 0, time = clock.now(), root_delay = 0,
                    root_dispersion = 0, ip = "192.0.2.1" }, a)
   end
   return merge({ ip = "192.0.2.1", port = args.port, timings = { dns = 0.001, connect = 0.002, total = 0.003 } }, a)
@@ -143,6 +145,7 @@ local function on_conn(args, body)
     return true, text
   end
   if conn.closed then return nil, conn.name .. ": closed the connection", "closed" end
+  clock.pass(args.timeout or 10)
   return nil, conn.name .. ": did not answer in time", "timeout"
 end
 
@@ -159,6 +162,8 @@ function M.ask(args, body, where)
       if type(a) ~= "table" then
         error(("the fake route %s %s must give true or a table, got %s"):format(r.what, target, type(a)), 0)
       end
+      local took = type(a.timings) == "table" and a.timings.total
+      clock.pass(took or a.code == "timeout" and (args.timeout or 10))
       if a.error then return nil, a.error, a.code or "connect" end
       a = merge({}, a)
       if args.what == "open" then

@@ -13,10 +13,7 @@ function M.reset()
 end
 M.reset()
 
-local function now()
-  local ok, clock = pcall(require, "selfmon.testing_clock")
-  return ok and clock.now() or require "selfmon.time".now()
-end
+local now = require "selfmon.testing_clock".now
 
 -- { key = { text=, expires= } } of a scope; what is over is gone.
 local function memory(scope)

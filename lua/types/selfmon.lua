@@ -10,6 +10,7 @@
 ---@field time selfmon.time
 ---@field log selfmon.log
 ---@field dql selfmon.dql
+---@field exec selfmon.exec
 ---@field crypto selfmon.crypto
 ---@field secret selfmon.secret
 ---@field cjson cjson

@@ -161,6 +161,64 @@ function M.store(values, scope) end
 ---@param code? string "full" unless given
 function M.store_fails(message, code) end
 
+---Answers exec.run and exec.nagios of a program from now on, in this test: by its path, or by a list of its path and
+---its first arguments; the newest fake that fits counts. The answer is { code =, stdout =, stderr = }, { signal = },
+---{ error =, error_code = }, a text (standard output), or a function(args, call) that returns one.
+---```lua
+---local testing = require "selfmon.testing"
+---t.exec("/usr/bin/mailq", "Mail queue is empty")
+---t.exec({ "/usr/bin/systemctl", "is-active" }, function(args) return { code = args[2] == "nginx" and 0 or 3 } end)
+---t.exec("/usr/bin/slow", { error = "it did not end", error_code = "timeout" })
+---```
+---@param cmd string|string[]
+---@param answer table|string|fun(args: string[], call: table): table|string
+function M.exec(cmd, answer) end
+
+---The programs that the runs of this test ran, in order: { cmd, args, stdin, env, timeout, cwd }.
+---```lua
+---local testing = require "selfmon.testing"
+---assert(#t.execs() == 0)
+---```
+---@return table[] calls
+---@nodiscard
+function M.execs() end
+
+---Puts a file in place for selfmon.host's file functions: a text, a table of fields as `stat` answers (with `text`),
+---{ error =, code = } for one that cannot be looked at, or false for one that is gone. Every other file is not there. A
+---text that begins with the old one is the file grown; another one is a new file.
+---```lua
+---local testing = require "selfmon.testing"
+---t.file("/var/log/app.log", "one line\n")
+---t.file("/srv/backup.tar", { size = 10 << 30, mtime = t.now() - 86400 })
+---t.file("/srv/secret", { error = "permission denied", code = "denied" })
+---```
+---@param path string
+---@param what string|table|false
+function M.file(path, what) end
+
+---Answers selfmon.net from now on, in this test. The route is tcp, tls, open, dns, ping or ntp, a blank, and HOST:PORT,
+---NAME TYPE or HOST; * stands for any text. The answer is true, a table of what differs from a good one, { error =, code = },
+---for dns a list of values, for open { greeting =, talk = }, or a function of the request that returns one.
+---```lua
+---local testing = require "selfmon.testing"
+---t.net("tcp db.example:5432", true)
+---t.net("dns shop.example MX", { "10 mx1.example" })
+---t.net("ping *", { received = 0 })
+---t.net("open redis.example:6379", { talk = { { "PING\r\n", "+PONG\r\n" } } })
+---```
+---@param route string
+---@param answer boolean|table|fun(request: table): boolean|table
+function M.net(route, answer) end
+
+---What the runs of this test asked of selfmon.net, in order: { what, host, port, … }.
+---```lua
+---local testing = require "selfmon.testing"
+---assert(#t.net_requests() == 0)
+---```
+---@return table[] requests
+---@nodiscard
+function M.net_requests() end
+
 ---Answers a query from now on in this test; a * in its text stands for any text, the newest fake counts. The
 ---answer is { series = … }, { rows = … }, {} for no data, { error =, code = }, or a function of the query that returns one.
 ---```lua

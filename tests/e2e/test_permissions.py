@@ -10,6 +10,12 @@ ASKS = {
     "exec": ('monitor{ title = "x", permissions = { "exec:/usr/bin/df" } }\nfunction run()\n'
              '  print(assert(require "selfmon.exec".run{ cmd = "/usr/bin/df", args = { "--version" } }).stdout)\nend',
              "exec:/usr/bin/df", "coreutils"),
+    "file": ('monitor{ title = "x", permissions = { "file:/etc/passwd" } }\nfunction run()\n'
+             '  print(assert(require "selfmon.host".file.stat "/etc/passwd").type)\nend', "file:/etc/passwd", "file"),
+    "processes": ('monitor{ title = "x", permissions = { "processes:cmdline" } }\nfunction run()\n  local found\n'
+                  '  for _, p in ipairs(assert(require "selfmon.host".processes{ cmdline = true })) do\n'
+                  '    found = found or p.cmdline and p.cmdline:match "selfmon%-lua run" \n  end\n  print(found)\nend',
+                  "processes:cmdline", "selfmon-lua run"),
 }
 
 

@@ -5,7 +5,7 @@ local t = require "selfmon.testing"
 local lfs = require "lfs"
 
 local PAGES = { "docs/cookbook.md", "docs/testing.md", "docs/permissions.md" }
-local RECIPES = 19
+local RECIPES = 20
 
 local blocks, libs, recipes = {}, {}, {}
 for _, page in ipairs(PAGES) do

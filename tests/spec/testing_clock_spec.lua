@@ -35,6 +35,25 @@ function waits(params)
   print(res and res.status, err, code, time.now() - began)
 end
 
+monitor{ title = "Services", timeout = 120, permissions = { "exec:/bin/*" } }
+function services()
+  local exec, net, store = require "selfmon.exec", require "selfmon.net", require "selfmon.store"
+  local began = time.now()
+  local function took(...)
+    print(time.now() - began, ...)
+    began = time.now()
+  end
+  took(exec.run{ cmd = "/bin/slow", timeout = 20 }.seconds)
+  took(select(2, exec.run{ cmd = "/bin/slow", timeout = 5 }))
+  took(select(3, net.tcp("a.example", 1, { timeout = 7 })))
+  took(net.tcp("b.example", 2).port)
+  store.set("k", 1, { ttl = 10 })
+  time.sleep(9)
+  took(store.get "k")
+  time.sleep(1)
+  took(store.get "k")
+end
+
 monitor{ title = "Parallel", timeout = 120 }
 function parallel()
   local began = time.now()
@@ -166,6 +185,20 @@ describe("the clock", function()
     assert.are.equal("nil\trefused\tconnect\t0.0", words(t.run "clock.waits"))
     t.http("https://slow.example/", function() t.advance "200s" return { status = 200 } end)
     assert.are.equal("timeout", t.run("clock.waits", { timeout = 300 }).outcome)
+  end)
+
+  it("is moved by programs, connections and timeouts, and ends values of the store", function()
+    t.clock(0)
+    t.exec("/bin/slow", { seconds = 12 })
+    t.net("tcp a.example:1", { error = "did not answer", code = "timeout" })
+    t.net("tcp b.example:2", { timings = { total = 1.5 } })
+    local r = t.run "clock.services"
+    assert.are.equal("ok", r.outcome, r.error)
+    local lines = {}
+    for line in r.log:gmatch "print\t([^\n]*)" do lines[#lines + 1] = line end
+    assert.are.same({ "12.0\t12.0", "5.0\t/bin/slow did not end within 5 s and was ended\ttimeout", "7.0\ttimeout", "1.5\t2", "9.0\t1",
+      "1.0\tnil" }, lines)
+    assert.are.equal("timeout", t.run("clock.services", {}, { timeout = 15 }).outcome)
   end)
 
   it("runs requests of one call beside each other", function()
