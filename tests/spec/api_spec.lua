@@ -200,7 +200,7 @@ local function default_world()
       available = 50 << 30, percent = 50, inodes = 1000, inodes_used = 10, inodes_percent = 1 } },
     mounts = { { mount = "/", device = "/dev/sda1", fstype = "ext4", options = "rw", read_only = false, kind = "disk" } },
   }
-  t.dql("*", { series = { { tags = { host = "web1" }, values = { { 1700000000, 97.5 } } } } })
+  t.dql("*", { series = { { tags = { host = "web1" }, columns = { "time", "used" }, values = { { 1700000000, 97.5 } } } } })
   t.exec("/usr/bin/uptime", "12:00:00 up 1 day\n")
   t.exec("/usr/lib/nagios/plugins/check_load", "OK - load average: 0.1|load1=0.100;4;8;0;\n")
   for _, method in ipairs { "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD" } do
