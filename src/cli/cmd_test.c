@@ -45,11 +45,12 @@ int sm_cmd_test(const char *self, int argc, char **argv) {
         return code;
     char *shown = path ? NULL : sm_cli_path(root);
     char **words = sm_calloc((size_t)argc + 2, sizeof *words);
+    int n = 0;
+    if (shown) /* first: the last option may want a value that is missing */
+        words[n++] = shown;
     for (int i = 0; i < argc; i++)
-        words[i] = argv[i];
-    if (!path)
-        words[argc] = shown;
-    code = sm_testcmd_main(root, path ? argc : argc + 1, words);
+        words[n++] = argv[i];
+    code = sm_testcmd_main(root, n, words);
     free(words);
     free(shown);
     free(root);
