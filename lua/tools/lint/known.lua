@@ -64,10 +64,43 @@ M.permissions = {
   ["selfmon.exec.nagios"] = { kind = "exec", arg = 1, field = "cmd" },
 }
 
--- Adds what the table of the API knows of the modules that are not listed here. `api`: function(name)
--- that answers the entry of a module, or nil.
-function M.learn(api)
-  return api
+-- Names of the options of a type of the API ("selfmon.exec.Options", "selfmon.net.Target[]") -> set, list;
+-- nil when it is no table with named fields.
+local function options_of(kind, types)
+  for word in (kind or ""):gmatch "[%w_.]+%[?%]?" do
+    local t = types[(word:gsub("%[%]$", ""))]
+    if t and #t.fields > 0 then
+      local names, plain = {}, true
+      for _, f in ipairs(t.fields) do
+        names[#names + 1] = f[1]
+        plain = plain and f[1]:find "^[%a_][%w_]*$" ~= nil
+      end
+      if plain then return set(table.concat(names, " ")), word:find "%[%]$" ~= nil end
+    end
+  end
+end
+
+--- Adds what the table of the API says of functions that are not listed above: their options, whether there
+--- is a `timeout` among them, the permission they need. `modules` as kit.api has them.
+function M.learn(modules)
+  local types = {}
+  for _, module in ipairs(modules) do
+    for _, t in ipairs(module.types) do types[t.name] = t end
+  end
+  for _, module in ipairs(modules) do
+    for _, fn in ipairs(module.globals and {} or module.functions) do
+      local name = fn.name == "()" and module.module or module.module .. "." .. fn.name
+      for i, param in ipairs(fn.params or {}) do
+        local names, list = options_of(param[2], types)
+        if names and not M.options[name] then M.options[name] = { at = i, list = list, names = names } end
+        if names and names.timeout and not M.timed[name] then
+          M.timed[name] = { opts = not list and i or nil, list = list and i or nil }
+        end
+      end
+      local kind = fn.permission and fn.permission:match "^(%l+):"
+      if kind and not M.permissions[name] then M.permissions[name] = { kind = kind, arg = 1 } end
+    end
+  end
 end
 
 return M

@@ -11,6 +11,8 @@ local read = require "lint.read"
 
 local M = {}
 
+known.learn(require "kit.api".modules())
+
 local PER_RULE = 50 -- findings of one rule in one file; then one that says so
 
 M.rules = {

@@ -109,14 +109,15 @@ return {
         local name = read.callee(call)
         local how = name and known.timed[name]
         local short = how and name:match "[^.]+%.[^.]+$"
+        local default = how and how.default and (": it may take %g s"):format(how.default) or ""
         local function check(at, node)
           if not at then
-            return say(node, "%s without a timeout: it may take %g s", short, how.default)
+            return say(node, "%s without a timeout%s", short, default)
           end
           local t = read.table(at)
           local named = at.tag == "Name" and at.var and set[at.var]
           if at.tag == "String" or at.tag == "Nil" or (t and not named and not t.by.timeout and read.closed(t)) then
-            say(node, "%s without a timeout: it may take %g s", short, how.default)
+            say(node, "%s without a timeout%s", short, default)
           end
         end
         if how and how.list then
