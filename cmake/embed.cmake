@@ -1,7 +1,7 @@
 # Embeds what the executable carries with it: Lua files (lua/selfmon: modules of scripts; lua/kit: the
 # commands types, doc, new, init; lua/tools: how lint reads scripts; lua/api: the table of the API;
-# lua/templates: what new and init write) and SQL migrations (src/store/sql/*.sql), each as an array of
-# bytes with a table of names.
+# lua/templates: what new and init write), the inspections of `market` and SQL migrations
+# (src/store/sql/*.sql), each as an array of bytes with a table of names.
 function(sm_embed target symbol header root)
   set(out "${CMAKE_BINARY_DIR}/embed/${symbol}.S")
   set(table "${CMAKE_BINARY_DIR}/embed/${symbol}.c")
@@ -37,4 +37,8 @@ endif()
 if(TARGET sm_store)
   file(GLOB sm_sql_files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/store/sql/*.sql")
   sm_embed(sm_store sm_embedded_sql base/embedded.h "${CMAKE_SOURCE_DIR}/src/store/sql" ${sm_sql_files})
+endif()
+if(TARGET sm_cli)
+  file(GLOB_RECURSE sm_market_files CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/inspections/*.lua")
+  sm_embed(sm_cli sm_embedded_market base/embedded.h "${CMAKE_SOURCE_DIR}/inspections" ${sm_market_files})
 endif()

@@ -6,6 +6,7 @@ typedef struct sm_embedded {
     const char *begin, *end; /* the bytes; one NUL follows end */
 } sm_embedded;
 
-extern const sm_embedded sm_embedded_lua[];   /* lua/, linked into src/worker */
-extern const sm_embedded sm_embedded_tools[]; /* lua/tools/, linked into src/worker */
-extern const sm_embedded sm_embedded_sql[];   /* src/store/sql/, sorted by name */
+extern const sm_embedded sm_embedded_lua[];    /* lua/, linked into src/worker */
+extern const sm_embedded sm_embedded_tools[];  /* lua/tools/, linked into src/worker */
+extern const sm_embedded sm_embedded_sql[];    /* src/store/sql/, sorted by name */
+extern const sm_embedded sm_embedded_market[]; /* inspections/, linked into src/cli */

@@ -33,7 +33,8 @@ enum {
     INIT = 2097152,
     COMPLETION = 4194304,
     CHECK = 8388608,
-    ALL = 16777215,
+    MARKET = 16777216,
+    ALL = 33554431,
     CONFIG = ALL & ~DOCTOR /* `doctor --config` shows the configuration; its -c names the file */
 };
 
@@ -82,6 +83,8 @@ static const struct option {
     {"--brand", NULL, TEXT, offsetof(sm_args, brand), NODES},
     {"--force", NULL, FLAG, offsetof(sm_args, force), BACKUP},
     {"--format", NULL, TEXT, offsetof(sm_args, format), LINT},
+    {"--sha256", NULL, TEXT, offsetof(sm_args, sha256), MARKET},
+    {"--root", NULL, TEXT, offsetof(sm_args, flags.path), MARKET},
     {"--rules", NULL, FLAG, offsetof(sm_args, rules), LINT},
     {"--send-event", NULL, FLAG, offsetof(sm_args, send_event), DOCTOR},
 };
@@ -113,7 +116,8 @@ static int command_bit(const char *command) {
                 {"new", NEW},
                 {"init", INIT},
                 {"completion", COMPLETION},
-                {"check", CHECK}};
+                {"check", CHECK},
+                {"market", MARKET}};
     for (size_t i = 0; i < SM_ARRAY_LEN(bits); i++)
         if (strcmp(bits[i].name, command) == 0)
             return bits[i].bit;

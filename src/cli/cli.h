@@ -27,7 +27,7 @@ typedef struct sm_args {
     bool yes, pending;            /* outbox */
     bool rules;                   /* lint */
     const char *log_format, *format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from,
-        *brand, *reason, *from_kind;
+        *brand, *reason, *from_kind, *sha256;
     double wait_s, drain_s, timeout_s;
     long n;           /* -n, 0 when not given */
     json_t *override; /* {id: {name: text}} from -p, NULL when none */
@@ -98,6 +98,7 @@ int sm_cmd_events(const sm_args *a);
 int sm_cmd_runs(const sm_args *a);
 int sm_cmd_local(const sm_args *a);
 int sm_cmd_lint(const sm_args *a);
+int sm_cmd_market(const sm_args *a);
 int sm_cmd_nodes(const sm_args *a);
 int sm_cmd_status(const sm_args *a);
 int sm_cmd_doctor(const sm_args *a);

@@ -2,10 +2,11 @@
 #include "cli/cli.h"
 #include <string.h>
 
-const char *const sm_commands[] = {
-    "run",   "check",  "list",  "key",   "next", "events", "runs",   "status",     "outbox",
-    "nodes", "doctor", "adopt", "local", "mute", "why",    "unmute", "backup",     "restore",
-    "lint",  "test",   "lua",   "types", "doc",  "new",    "init",   "completion", NULL};
+const char *const sm_commands[] = {"run",   "check",      "list",   "key",    "next",   "events",
+                                   "runs",  "status",     "outbox", "nodes",  "doctor", "adopt",
+                                   "local", "mute",       "why",    "unmute", "backup", "restore",
+                                   "lint",  "test",       "lua",    "types",  "doc",    "new",
+                                   "init",  "completion", "market", NULL};
 
 static const char overview[] =
     "selfmon-lua: runs inspections written in Lua and reports their events\n"
@@ -32,6 +33,7 @@ static const char overview[] =
     "  selfmon-lua backup FILE        a copy of the store, while the daemon runs\n"
     "  selfmon-lua restore FILE       puts it back; or saves what can be read of a damaged one\n"
     "  selfmon-lua lint [PATH…]       reads the scripts and says what is wrong or unwise in them\n"
+    "  selfmon-lua market list        ready-made inspections; install, diff, upgrade\n"
     "  selfmon-lua test [PATH…]       runs *_spec.lua with busted, without a network\n"
     "  selfmon-lua init [DIR]         a new project: configuration, an inspection, its spec\n"
     "  selfmon-lua new NAME           a new inspection and its spec\n"
@@ -308,6 +310,32 @@ static const struct {
      "\n"
      "  selfmon-lua restore /var/backups/selfmon-2026-11-22\n"
      "  selfmon-lua restore .selfmon/selfmon.db.corrupt.20261122T101500Z\n"},
+    {"market",
+     "usage: selfmon-lua market list [--json]\n"
+     "       selfmon-lua market install NAME…|FOLDER|ADDRESS --sha256 HEX\n"
+     "       selfmon-lua market diff [NAME…]\n"
+     "       selfmon-lua market upgrade [NAME…]\n"
+     "\n"
+     "Ready-made inspections, carried in the program. `install` copies scripts, their specs and "
+     "the modules\n"
+     "they require into the inspections root; the first line of each file says where it came from. "
+     "A FOLDER\n"
+     "(./x, /x) or a .tar.gz at an https ADDRESS, whose checksum must be given, is installed as a "
+     "whole.\n"
+     "`diff` shows what you changed and what is newer; `upgrade` brings newer versions. A file "
+     "that you edited\n"
+     "is never overwritten: the new version lies beside it as NAME.new.\n"
+     "\n"
+     "  --root DIR     the inspections root, instead of the configuration's or ./inspections\n"
+     "  --sha256 HEX   of the archive, as its maker published it\n"
+     "\n"
+     "Exit codes: 0 done; 1 not, or edits were kept; `diff`: 1 when something differs; 64 usage; "
+     "78.\n"
+     "\n"
+     "Examples:\n"
+     "  selfmon-lua market list\n"
+     "  selfmon-lua market install host/disk tls/certificate\n"
+     "  selfmon-lua market upgrade\n"},
     {"lint", "usage: selfmon-lua lint [--format text|json] [PATH…]\n"
              "       selfmon-lua lint --rules [--json]\n"
              "\n"

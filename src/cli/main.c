@@ -29,7 +29,8 @@ static const struct {
     {"nodes", sm_cmd_nodes},   {"status", sm_cmd_status}, {"doctor", sm_cmd_doctor},
     {"adopt", sm_cmd_adopt},   {"backup", sm_cmd_backup}, {"restore", sm_cmd_backup},
     {"outbox", sm_cmd_outbox}, {"types", sm_cmd_kit},     {"doc", sm_cmd_kit},
-    {"new", sm_cmd_kit},       {"init", sm_cmd_kit},      {"completion", sm_cmd_complete}};
+    {"new", sm_cmd_kit},       {"init", sm_cmd_kit},      {"completion", sm_cmd_complete},
+    {"market", sm_cmd_market}};
 
 static void print_version(void) {
     char text[256];
