@@ -79,7 +79,7 @@ SOA `mname rname serial refresh retry expire minimum`; CAA `flags tag`.]], field
     { name = "selfmon.net.Ping", doc = "What came back; seconds.", fields = {
       { "sent", "integer" }, { "received", "integer" }, { "loss", "number", "0 to 1" }, { "ip", "string" },
       { "min", "number?", "nil when nothing came back, as are the next three" }, { "avg", "number?" }, { "max", "number?" },
-      { "stdev", "number?" }, { "error", "string?", "what the network said of one that was lost" },
+      { "stdev", "number?" }, { "reason", "string?", "what the network said of one that was lost" },
     } },
     { name = "selfmon.net.NtpOptions", doc = "Whom to ask.", fields = {
       { "port", "integer?", "123" }, { "timeout", "number?", "seconds; 5" },

@@ -100,7 +100,7 @@
 ---@field avg number?
 ---@field max number?
 ---@field stdev number?
----@field error string? what the network said of one that was lost
+---@field reason string? what the network said of one that was lost
 
 ---Whom to ask.
 ---@class selfmon.net.NtpOptions

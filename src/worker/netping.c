@@ -102,7 +102,7 @@ static json_t *tally_json(const tally *t, const char *ip, int why) {
         json_object_set_new(out, "stdev", json_real(var > 0 ? sqrt(var) : 0));
     }
     if (why)
-        json_object_set_new(out, "error", json_string(strerror(why)));
+        json_object_set_new(out, "reason", json_string(strerror(why)));
     return out;
 }
 
