@@ -5,6 +5,8 @@ Queries the data of the account's workspace (metrics, logs, traces, RUM …) in 
 script never sees a key. Calls block the run. They share the account's budget of calls with everything else (20 a minute unless
 configured) and come last in it, so queries that wait together, also of other runs, go in one call, and equal ones once: prefer
 `dql.all` to a loop. A query waits for budget until shortly before the run's deadline. Account `local`: code "unavailable".]],
+  setup = [[t.dql("*", { series = { { name = "cpu", tags = { host = "web1" }, columns = { "time", "used" },
+    values = { { 1700000000, 42.5 } } } } })]],
   types = {
     { name = "selfmon.dql.Options", doc = "What of the data, and how much.", fields = {
       { "since", "number|string|nil", "a duration before now (\"15m\", or seconds below ten years), or a time (seconds since 1970, ISO 8601); without it the query's own range" },

@@ -5,7 +5,7 @@
 --   page       the page that describes it, "docs/modules/http.md" unless given
 --   globals    true: its functions are globals; like = "cjson": functions not listed are those of that file
 --   values     { { "null", "userdata", "what it is" }, … }: what is no function
---   types      { { name =, doc =, fields = { { "code", "integer?", "…" }, … }, methods = { function, … } },
+--   types      { { name =, doc =, fields = { { "code", "integer?", "…" }, … }, extends = another, methods = { function, … } },
 --                { name =, doc =, alias = '"ok"|"warning"' } }
 --   functions  { { name =, doc =, params = { { "url", "string", "…" } }, returns = { { "ok", "boolean", "…" } },
 --                  example = [[ Lua, as in an inspection function ]], … }, … }; the name "()" is the module itself

@@ -55,7 +55,7 @@ local function add_types(out, module)
     if type.alias then
       out[#out + 1] = ("---@alias %s %s"):format(type.name, type.alias)
     else
-      out[#out + 1] = "---@class " .. type.name
+      out[#out + 1] = "---@class " .. type.name .. (type.extends and ": " .. type.extends or "")
       fields(out, type.fields)
       if type.methods then
         local name = type.name:match "[^.]+$"

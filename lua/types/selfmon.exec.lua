@@ -38,7 +38,7 @@
 ---@field max number? largest value there is
 
 ---What a monitoring plugin said: a Result, and its meaning.
----@class selfmon.exec.Nagios
+---@class selfmon.exec.Nagios: selfmon.exec.Result
 ---@field status "ok"|"warning"|"critical"|"unknown" by the exit code
 ---@field text string the first line
 ---@field long_text string the lines after it

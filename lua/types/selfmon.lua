@@ -17,6 +17,7 @@
 ---@field stats selfmon.stats
 ---@field markdown selfmon.markdown
 ---@field store selfmon.store
+---@field exec selfmon.exec
 ---@field monitor fun(spec: monitor.Spec) the global
 ---@field EventReporter fun(): selfmon.Reporter the global
 local M = {}

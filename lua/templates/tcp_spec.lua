@@ -1,0 +1,31 @@
+local t = require "selfmon.testing"
+
+describe("@NAME@", function()
+  it("is quiet when every port answers", function()
+    t.net("tcp *", true)
+    local r = t.run("@ID@", { targets = { "db.example:5432", "web.example:443" } })
+    assert.are.equal("ok", r.outcome, r.error)
+    assert.are.equal(0, #r.events)
+  end)
+
+  it("reports the one that does not answer, and only that", function()
+    t.net("tcp *", true)
+    t.net("tcp db.example:5432", { error = "connection refused", code = "connect" })
+    local r = t.run("@ID@", { targets = { "db.example:5432", "web.example:443" } })
+    assert.are.equal(1, #r.events)
+    assert.are.equal("critical", r.events[1].status)
+    assert.are.equal("db.example:5432", r.events[1].dimension_tags.target)
+  end)
+
+  it("warns when it is slow", function()
+    t.net("tcp db.example:5432", { timings = { total = 0.9 } })
+    assert.are.equal("warning", t.run("@ID@", { targets = { "db.example:5432" }, max_ms = 500 }).events[1].status)
+  end)
+
+  it("has nothing to say without targets, and fails for one that is none", function()
+    assert.are.equal("ok", t.run("@ID@", { targets = {} }).outcome)
+    local r = t.run("@ID@", { targets = { "db.example" } })
+    assert.are.equal("failed", r.outcome)
+    assert.are.equal(0, #r.events)
+  end)
+end)
