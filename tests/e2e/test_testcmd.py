@@ -3,6 +3,7 @@ against a server of ours, and playing back without it."""
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -248,6 +249,51 @@ def test_record_programs():
         p.script("demo/p.lua", PROGRAMS.replace("/bin/sleep", "/bin/true"))
         done = p.run("test")
         assert 'unfaked program "/bin/true" "60" (inspections/demo/p.lua:7): inspections/demo/fixtures/p.json has no' in done.out
+
+
+POLICIES = ["", "events = { recover = true, on_change = true }", "events = { recover = true, confirm = { fail = 2, ok = 2 } }",
+            "events = { recover = true, on_change = true, max_dimensions = 2, remind = '4h' }",
+            "events = { max_events = { 3, per = '1h' }, recover = true }"]
+
+
+def decided(events):
+    """What a policy made of the events of one run, in a form that both sides have."""
+    return sorted((e["dimension_tags"].get("host", "(digest)"), e["status"], e["send"], e["rule"]) for e in events)
+
+
+def test_sent_is_what_the_store_sends():
+    """random runs under five policies: what a spec says would be sent or held is what the real store decides"""
+    dice = random.Random(6)
+    steps = [{h: dice.choice(["warning", "critical", "ok"]) for h in "abcd" if dice.random() < 0.6} for _ in range(9)]
+    for policy in POLICIES:
+        with project() as p:
+            p.script("pol.lua", f'monitor{{ title = "Policy", params = {{ say = {{}} }}, {policy} }}\nfunction run(params)\n'
+                     '  for _, word in ipairs(params.say) do\n    local host, status = word:match "(%a)=(%a+)"\n'
+                     '    EventReporter():report{ title = host, message = "m", status = status, dimension_tags = { host = host } }\n'
+                     '  end\nend')
+            words = [",".join(f"{h}={s}" for h, s in step.items()) for step in steps]
+            p.script("pol_spec.lua", 'local t = require "selfmon.testing"\nit("runs", function()\n  local out = {}\n'
+                     f'  for i, say in ipairs{{ {", ".join(json.dumps(w) for w in words)} }} do\n'
+                     '    local r = t.run("pol.run", { say = say })\n    assert.are.equal("ok", r.outcome, r.error)\n    out[i] = {}\n'
+                     '    for _, e in ipairs(r.sent) do e.send = true table.insert(out[i], e) end\n'
+                     '    for _, e in ipairs(r.held) do e.send = false table.insert(out[i], e) end\n  end\n'
+                     '  io.open("out.json", "w"):write((require "cjson".encode(out)))\nend)\n')
+            done = p.run("test")
+            assert done.code == 0, done
+            told = json.loads((p.dir / "out.json").read_text())
+            known, real = set(), []
+            for step, word in enumerate(words):
+                done = p.once("-p", f"pol.run:say={word}")
+                assert done.code == 0, done
+                new = [e for e in p.events() if e["event_id"] not in known]
+                known |= {e["event_id"] for e in new}
+                for e in new:
+                    e.update(e.pop("policy") or {"send": True, "rule": "as_reported"}, status=e["status"])
+                real.append(decided(new))
+                # A recovery that confirm holds back is no event in the store.
+                mine = [e for e in told[step] if not (e["rule"] == "confirm" and "id" not in e)]
+                assert decided(mine) == real[-1], (policy, step, words[:step + 1], decided(mine), real[-1])
+            assert any(real), policy
 
 
 def test_no_network():

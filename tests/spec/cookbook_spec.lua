@@ -96,6 +96,13 @@ describe("their specs pass:", function()
 
   before_each(function() t.root(root) end)
 
+  it("has nothing that lint would find", function()
+    local program = io.popen("readlink /proc/$PPID/exe"):read "l"
+    local p = assert(io.popen(("cd %s && %s lint . 2>&1"):format(root, program)))
+    local out = p:read "a"
+    assert.is_true(p:close(), out)
+  end)
+
   teardown(function()
     for _, block in ipairs(blocks) do os.remove(root .. "/" .. block.file) end
     for i = #made, 1, -1 do os.remove(made[i]) end
