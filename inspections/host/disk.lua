@@ -1,11 +1,13 @@
--- Local disks that run out of space or of inodes.
+-- Local disks that run out of space or of inodes, or that became read-only.
 local host = require "selfmon.host"
+local store = require "selfmon.store"
 
 monitor{
-  title = "Disk space and inodes",
+  title = "Disk space, inodes and read-only disks",
   doc = [[
     Looks at every local file system once (bind mounts, network and pseudo file systems are left out) and
-    reports those that are nearly full. A file system that is mounted read-only is not looked at.
+    reports those that are nearly full. A file system that is mounted read-only fills no more; it is reported when
+    an earlier run saw it writable (the kernel does that after errors of the disk), or when it is listed to be.
   ]],
   schedule = "*/5 * * * *",
   tags = { "host" },
@@ -21,6 +23,8 @@ monitor{
       doc = "percent of inodes used that is critical" },
     exclude  = { type = "list", items = "string", default = {}, order = 5,
       doc = "mount points to leave out, such as /mnt/backup" },
+    writable = { type = "list", items = "string", default = {}, order = 6,
+      doc = "mount points that must be writable, whether they once were or not" },
   },
 }
 function run(params)
@@ -28,6 +32,9 @@ function run(params)
   if not disks then error("cannot read the disks of this machine: " .. err) end
   local name, excluded = host.name(), {}
   for _, mount in ipairs(params.exclude) do excluded[mount] = true end
+  local once = store.get "writable" or {} -- mount points that were writable when they were last seen so
+  local must, changed = {}, false
+  for _, mount in ipairs(params.writable) do must[mount] = true end
 
   local events = {}
   local function check(disk, what, title, percent, warning, critical, message)
@@ -42,7 +49,20 @@ function run(params)
   end
 
   for _, disk in ipairs(disks) do
-    if not excluded[disk.mount] and not disk.read_only then
+    if excluded[disk.mount] then
+      -- left out
+    elseif disk.read_only then
+      if once[disk.mount] or must[disk.mount] then
+        events[#events + 1] = {
+          title = ("%s: disk %s is read-only"):format(name, disk.mount), status = "critical",
+          message = ("`%s` on **%s** is mounted **read-only**%s. Linux does that when the disk or its file system has "
+            .. "errors.\n\n- device `%s`, %s\n- why: `dmesg | grep -i -e 'remount' -e 'I/O error'`")
+            :format(disk.mount, name, once[disk.mount] and "; it was writable before" or "", disk.device, disk.fstype),
+          dimension_tags = { host = name, mount = disk.mount, resource = "read-only" },
+        }
+      end
+    else
+      if not once[disk.mount] then once[disk.mount], changed = true, true end
       check(disk, "space", "%s: disk %s is %.0f %% full", disk.percent, params.warning, params.critical,
         ("`%s` on **%s** is **%.1f %%** full: %.1f GiB used, %.1f GiB left.\n\n"
           .. "What takes it: `du -xhd1 %s | sort -h | tail`"):format(disk.mount, name,
@@ -55,4 +75,5 @@ function run(params)
     end
   end
   EventReporter():report(events)
+  if changed then store.set("writable", once) end
 end

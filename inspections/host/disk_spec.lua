@@ -47,6 +47,28 @@ describe("host/disk", function()
     assert.are.equal("warning", r.events[1].status)
   end)
 
+  it("alarms when a disk became read-only, or must be writable", function()
+    t.machine { name = "web1", disks = { disk {}, disk { mount = "/iso", read_only = true, percent = 100 } } }
+    assert.are.same({}, t.run("host/disk.run").events)
+    t.machine { disks = { disk { read_only = true }, disk { mount = "/iso", read_only = true } } }
+    local r = t.run("host/disk.run")
+    assert.are.equal(1, #r.events)
+    assert.are.equal("web1: disk / is read-only", r.events[1].title)
+    assert.are.equal("critical", r.events[1].status)
+    assert.are.same({ host = "web1", mount = "/", resource = "read-only" }, r.events[1].dimension_tags)
+    assert.is_truthy(r.events[1].message:find("it was writable before", 1, true))
+    assert.are.equal(2, #t.run("host/disk.run", { writable = { "/iso" } }).events)
+    assert.are.same({}, t.run("host/disk.run", { exclude = "/" }).events)
+  end)
+
+  it("needs no store to look at the disks", function()
+    t.store_fails()
+    t.machine { disks = { disk { percent = 99 } } }
+    local r = t.run("host/disk.run")
+    assert.are.equal("ok", r.outcome, r.error)
+    assert.are.equal(1, #r.events)
+  end)
+
   it("fails loudly when the machine does not say", function()
     local r = t.run("host/disk.run")
     assert.are.equal("failed", r.outcome)

@@ -41,4 +41,11 @@ describe("host/memory", function()
     t.machine { memory = memory { swap_total = 0, swap_percent = 0 } }
     assert.are.same({}, t.run("host/memory.run", { swap_warning = 0 }).events)
   end)
+
+  it("fails loudly when the machine does not say", function()
+    local r = t.run("host/memory.run")
+    assert.are.equal("failed", r.outcome)
+    assert.are.same({}, r.events)
+    assert.is_truthy(r.error:find("cannot read the memory of this machine", 1, true))
+  end)
 end)
