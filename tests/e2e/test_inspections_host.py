@@ -1,7 +1,10 @@
 """What runs see of the machine's files and processes through the daemon, and the shipped inspections that use it."""
 import os
+import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
 
 from harness import ROOT, project, run_all, simple, wait_for
@@ -119,6 +122,198 @@ def test_dry_run_sees_files_too():
         p.script("a.lua", simple(HEAD + f'  assert(host.file.read("{p.dir}/x.txt") == "hello")'))
         done = p.once("--dry-run")
         assert done.code == 0, done
+
+
+def ship(p, name, params, *permissions, schedule=None):
+    """Copies a shipped inspection into the project, with parameters and grants in the configuration."""
+    text = (ROOT / "inspections" / f"{name}.lua").read_text()
+    p.script(f"{name}.lua", text)
+    lua = {"params": params, "schedule": f'"{schedule}"' if schedule else None,
+           "grant": "{ " + ", ".join(f'"{g}"' for g in permissions) + " }"}
+    lines = [f'  {key} = {{ ["{name}.run"] = {value} }},' for key, value in lua.items() if value]
+    p.write("selfmon.conf.lua", "return {\n" + "\n".join(lines) + "\n}\n")
+
+
+def events_of(p, **dimension):
+    """Stored events, oldest first, whose dimension holds these tags."""
+    return [e for e in p.events("-n", "1000") if dimension.items() <= e["dimension_tags"].items()]
+
+
+def counted(p):
+    """Sum of the lines that log/pattern told of."""
+    return sum(int(re.match(r"\*\*(\d+)\*\* of", e["message"]).group(1))
+               for e in p.events("-n", "1000") if e["message"].startswith("**"))
+
+
+def ran(p, outcome="ok"):
+    run = one(p)
+    assert run["outcome"] == outcome, run
+    return run["events"]
+
+
+def test_log_rotated_between_runs():
+    """log/pattern with one state directory: each line once through rename, copytruncate, late lines; recovery"""
+    with project() as p:
+        logs = p.dir / "logs"
+        logs.mkdir()
+        log = logs / "app.log"
+        ship(p, "log/pattern", f'{{ paths = {{ "{log}" }}, critical = {{ "FATAL" }} }}', f"file:{logs}/app.log*")
+        log.write_text("FATAL of the past\n")
+        assert ran(p) == 0
+        written = 0
+
+        def write(count, to=None, tail="\n"):
+            nonlocal written
+            with open(to or log, "a") as f:
+                for _ in range(count):
+                    written += 1
+                    f.write(f"line {written} FATAL" + tail)
+
+        write(3)
+        assert ran(p) == 1
+        assert counted(p) == 3
+        assert ran(p) == 0
+        assert [e["status"] for e in events_of(p, path=str(log))] == ["critical", "ok"], p.events()
+        # Renamed; the program goes on writing into the old file until it is told.
+        write(2)
+        log.rename(logs / "app.log.1")
+        write(1, logs / "app.log.1")
+        write(4)
+        ran(p)
+        assert counted(p) == written == 10
+        write(2, logs / "app.log.1")
+        ran(p)
+        assert counted(p) == written == 12
+        # Copied and emptied, then longer than before.
+        write(1)
+        shutil.copyfile(log, logs / "app.log-20261123")
+        os.truncate(log, 0)
+        write(30)
+        ran(p)
+        assert counted(p) == written == 43
+        # Twice between two runs, and half a line at the end.
+        write(2)
+        (logs / "app.log.1").rename(logs / "app.log.2")
+        log.rename(logs / "app.log.1")
+        write(2)
+        (logs / "app.log.2").rename(logs / "app.log.3")
+        (logs / "app.log.1").rename(logs / "app.log.2")
+        log.rename(logs / "app.log.1")
+        write(1, tail="")
+        ran(p)
+        assert counted(p) == 47 and written == 48
+        with open(log, "a") as f:
+            f.write(" and its end\n")
+        ran(p)
+        assert counted(p) == written == 48
+        assert ran(p) == 0
+        assert events_of(p, path=str(log))[-1]["status"] == "ok"
+
+
+def test_log_written_and_rotated_under_a_daemon():
+    """log/pattern in a daemon while a program writes and the log is rotated both ways: each line once"""
+    with project() as p:
+        logs = p.dir / "logs"
+        logs.mkdir()
+        log = logs / "app.log"
+        log.write_text("")
+        ship(p, "log/pattern", f'{{ paths = {{ "{log}" }}, critical = {{ "FATAL" }} }}', f"file:{logs}/app.log*",
+             schedule="@every 1s")
+        daemon = p.daemon()
+        wait_for(lambda: p.runs(), "the first run", 30)
+        state = {"written": 0, "stop": False, "file": open(log, "a", buffering=1)}
+        lock = threading.Lock()
+
+        def write():
+            while not state["stop"]:
+                with lock:
+                    state["written"] += 1
+                    state["file"].write(f"line {state['written']} FATAL\n")
+                time.sleep(0.002)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for number in range(1, 7):
+                before = counted(p)
+                wait_for(lambda: counted(p) > before, "lines that are counted", 30)
+                if number % 2:
+                    log.rename(logs / f"app.log.{number}")
+                    fresh = open(log, "a", buffering=1)
+                    time.sleep(0.01)  # the program still writes into the old one
+                    with lock:
+                        state["file"].close()
+                        state["file"] = fresh
+                else:
+                    with lock:  # what is written between copy and truncation is lost by definition
+                        shutil.copyfile(log, logs / f"app.log.{number}")
+                        os.truncate(log, 0)
+        finally:
+            state["stop"] = True
+            writer.join()
+        wait_for(lambda: counted(p) >= state["written"], "all lines", 30)
+        runs = len(p.runs())
+        wait_for(lambda: len(p.runs()) > runs + 1, "another run", 30)
+        assert counted(p) == state["written"], (counted(p), state["written"])
+        assert not [r for r in p.runs() if r["outcome"] != "ok"], p.runs()
+        assert daemon.stop() == 0
+
+
+def test_file_age_in_both_states():
+    """file/age: the newest backup too old, too small, gone; and the recovery"""
+    with project() as p:
+        backup = p.dir / "backup"
+        backup.mkdir()
+        ship(p, "file/age", f'{{ files = {{ "{backup}/db-*.tar" }}, min_size = 10 }}', f"file:{backup}/*")
+        assert ran(p) == 1
+        new = backup / "db-2.tar"
+        new.write_text("x" * 20)
+        ran(p)
+        os.utime(new, (time.time() - 27 * 3600,) * 2)
+        ran(p)
+        (backup / "db-3.tar").write_text("tiny")
+        ran(p)
+        (backup / "db-3.tar").write_text("x" * 20)
+        ran(p)
+        told = [(e["dimension_tags"]["problem"], e["status"]) for e in events_of(p)]
+        assert told[:3] == [("missing", "critical"), ("missing", "ok"), ("age", "warning")], told
+        # The fresh file that is too small heals the age.
+        assert sorted(told[3:5]) == [("age", "ok"), ("size", "critical")] and told[5:] == [("size", "ok")], told
+
+
+def test_processes_in_both_states():
+    """host/processes: a program that is there, that is gone, and that is there again"""
+    with project() as p:
+        ship(p, "host/processes", '{ names = { "sleep-of-e2e=1" }, zombies = 100000 }')
+        program = p.dir / "sleep-of-e2e"
+        shutil.copyfile(shutil.which("sleep"), program)
+        program.chmod(0o755)
+        assert ran(p) == 1
+        child = subprocess.Popen([program, "600"])
+        try:
+            ran(p)
+            told = [e["status"] for e in events_of(p, process="sleep-of-e2e")]
+            assert told == ["critical", "ok"], told
+        finally:
+            child.kill()
+            child.wait()
+        assert ran(p) == 1
+        assert events_of(p)[-1]["title"].endswith("0 of sleep-of-e2e run, expected exactly 1"), p.events()
+
+
+def test_the_rest_on_this_machine():
+    """disk, memory, load and cpu look at this machine; cpu sees a core that is kept busy"""
+    with project() as p:
+        for name in ("disk", "memory", "load", "cpu"):
+            p.script(f"host/{name}.lua", (ROOT / f"inspections/host/{name}.lua").read_text())
+        p.write("selfmon.conf.lua", 'return { params = { ["host/cpu.run"] = { seconds = 0.2, warning = 1, critical = 1 } } }')
+        busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            done = p.once("--json")
+        finally:
+            busy.kill()
+            busy.wait()
+        assert [r["outcome"] for r in done.json()] == ["ok"] * 4, done
 
 
 if __name__ == "__main__":
