@@ -6,22 +6,6 @@ local time = require "selfmon.time"
 local log = require "selfmon.log"
 local filling = require "lib.filling"
 
-monitor{
-  title = "Disks that will be full soon",
-  doc = [[
-    Remembers how full each local file system was, for up to two weeks, and reports those that will reach the limit
-    soon. A daily course, clean-ups and outliers are taken into account. It begins to judge after three hours.
-  ]],
-  schedule = "H/15 * * * *",
-  tags = { "host" },
-  events = { recover = true, on_change = true, remind = "1d" },
-  params = {
-    limit   = { type = "number", default = 90, min = 1, max = 100, order = 1, doc = "percent used that is too full" },
-    within  = { type = "duration", default = "48h", order = 2, doc = "report what reaches the limit within this time" },
-    exclude = { type = "list", items = "string", default = {}, order = 3, doc = "mount points to leave out, such as /mnt/backup" },
-  },
-}
-
 local MOST, KEEP, LEAST = 400, 14 * 86400, 3 * 3600
 
 -- The history of a disk with the new sample: { size=, t = { … }, p = { … } }. A disk whose size changed begins anew.
@@ -47,6 +31,21 @@ local function remember(disk, now)
   return history
 end
 
+monitor{
+  title = "Disks that will be full soon",
+  doc = [[
+    Remembers how full each local file system was, for up to two weeks, and reports those that will reach the limit
+    soon. A daily course, clean-ups and outliers are taken into account. It begins to judge after three hours.
+  ]],
+  schedule = "H/15 * * * *",
+  tags = { "host" },
+  events = { recover = true, on_change = true, remind = "1d" },
+  params = {
+    limit   = { type = "number", default = 90, min = 1, max = 100, order = 1, doc = "percent used that is too full" },
+    within  = { type = "duration", default = "48h", order = 2, doc = "report what reaches the limit within this time" },
+    exclude = { type = "list", items = "string", default = {}, order = 3, doc = "mount points to leave out, such as /mnt/backup" },
+  },
+}
 function run(params)
   local disks, err = host.disks()
   if not disks then error("cannot read the disks of this machine: " .. err) end

@@ -6,27 +6,6 @@ local change = require "lib.change"
 local time = require "selfmon.time"
 local log = require "selfmon.log"
 
-monitor{
-  title = "Performance of services",
-  doc = [[
-    Looks at the traces of a day and reports services whose error rate or 99th percentile of response time went up
-    suddenly and stayed there.
-  ]],
-  schedule = "H * * * *",
-  timeout = "5m",
-  tags = { "workspace", "apm" },
-  events = { recover = true, on_change = true, remind = "1d" },
-  params = {
-    services   = { type = "list", items = "string", default = {}, order = 1, doc = "services, one per line; all when empty" },
-    ratio      = { type = "number", default = 1.5, min = 1.1, order = 2, doc = "how many times the level before is a sudden change" },
-    error_rate = { type = "number", default = 5, min = 0, max = 100, order = 3,
-      doc = "percent of failed requests below which a change is nothing to report" },
-    p99_ms     = { type = "number", default = 200, min = 0, order = 4,
-      doc = "milliseconds below which a change of the response time is nothing to report" },
-    requests   = { type = "integer", default = 100, min = 1, order = 5, doc = "services with fewer requests a day are left out" },
-  },
-}
-
 local function of_service(list)
   local out = {}
   for _, series in ipairs(list) do out[series.tags.service or "?"] = series end
@@ -47,6 +26,26 @@ local function error_rates(counts, times, failed)
   return rates, total
 end
 
+monitor{
+  title = "Performance of services",
+  doc = [[
+    Looks at the traces of a day and reports services whose error rate or 99th percentile of response time went up
+    suddenly and stayed there.
+  ]],
+  schedule = "H * * * *",
+  timeout = "5m",
+  tags = { "workspace", "apm" },
+  events = { recover = true, on_change = true, remind = "1d" },
+  params = {
+    services   = { type = "list", items = "string", default = {}, order = 1, doc = "services, one per line; all when empty" },
+    ratio      = { type = "number", default = 1.5, min = 1.1, order = 2, doc = "how many times the level before is a sudden change" },
+    error_rate = { type = "number", default = 5, min = 0, max = 100, order = 3,
+      doc = "percent of failed requests below which a change is nothing to report" },
+    p99_ms     = { type = "number", default = 200, min = 0, order = 4,
+      doc = "milliseconds below which a change of the response time is nothing to report" },
+    requests   = { type = "integer", default = 100, min = 1, order = 5, doc = "services with fewer requests a day are left out" },
+  },
+}
 function run(params)
   local function query(what, condition)
     return { query = ("T::RE(`.*`):(%s)%s BY `service`"):format(what,

@@ -3,25 +3,6 @@
 -- queries, by DataKit's documentation (tag cluster_name_k8s): query not yet run against a live workspace.
 local workspace = require "lib.workspace"
 
-monitor{
-  title = "Health of Kubernetes",
-  doc = [[
-    Looks at the nodes of each cluster (processor, memory and disk of the last 15 minutes) and at the share of pods
-    that are pending. DataKit must send the tag `cluster_name_k8s`.
-  ]],
-  schedule = "*/15 * * * *",
-  timeout = "5m",
-  tags = { "workspace", "kubernetes" },
-  events = { recover = true, on_change = true, remind = "1d", max_dimensions = 200 },
-  params = {
-    clusters = { type = "list", items = "string", default = {}, order = 1, doc = "clusters, one per line; all when empty" },
-    cpu      = { type = "number", default = 95, min = 1, max = 100, order = 2, doc = "percent of a node's processor that is too much" },
-    memory   = { type = "number", default = 95, min = 1, max = 100, order = 3, doc = "percent of a node's memory that is too much" },
-    disk     = { type = "number", default = 90, min = 1, max = 100, order = 4, doc = "percent of a node's disk that is too much" },
-    pending  = { type = "number", default = 10, min = 0, max = 100, order = 5, doc = "percent of pending pods that is too much" },
-  },
-}
-
 local function last(series, column)
   local values = series:points(column)
   return values[#values]
@@ -70,6 +51,24 @@ local function pods(list, limit, events, seen)
   end
 end
 
+monitor{
+  title = "Health of Kubernetes",
+  doc = [[
+    Looks at the nodes of each cluster (processor, memory and disk of the last 15 minutes) and at the share of pods
+    that are pending. DataKit must send the tag `cluster_name_k8s`.
+  ]],
+  schedule = "*/15 * * * *",
+  timeout = "5m",
+  tags = { "workspace", "kubernetes" },
+  events = { recover = true, on_change = true, remind = "1d", max_dimensions = 200 },
+  params = {
+    clusters = { type = "list", items = "string", default = {}, order = 1, doc = "clusters, one per line; all when empty" },
+    cpu      = { type = "number", default = 95, min = 1, max = 100, order = 2, doc = "percent of a node's processor that is too much" },
+    memory   = { type = "number", default = 95, min = 1, max = 100, order = 3, doc = "percent of a node's memory that is too much" },
+    disk     = { type = "number", default = 90, min = 1, max = 100, order = 4, doc = "percent of a node's disk that is too much" },
+    pending  = { type = "number", default = 10, min = 0, max = 100, order = 5, doc = "percent of pending pods that is too much" },
+  },
+}
 function run(params)
   local filter = workspace.where(workspace.among("cluster_name_k8s", params.clusters) or "`cluster_name_k8s` = exists()")
   local function node(query) return { query = query .. filter .. " BY `cluster_name_k8s`, `host`", since = "15m", slimit = 1000 } end

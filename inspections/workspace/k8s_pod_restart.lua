@@ -3,24 +3,6 @@
 -- documentation (object history of kubelet_pod, tag cluster_name_k8s): query not yet run against a live workspace.
 local workspace = require "lib.workspace"
 
-monitor{
-  title = "Restarts of pods",
-  doc = [[
-    Counts the pods of each namespace whose containers restarted in the last 30 minutes, and in the 30 minutes
-    before, and reports namespaces where the share of restarted pods has risen.
-  ]],
-  schedule = "*/30 * * * *",
-  timeout = "5m",
-  tags = { "workspace", "kubernetes" },
-  events = { recover = true, on_change = true, remind = "1d", max_dimensions = 200 },
-  params = {
-    clusters   = { type = "list", items = "string", default = {}, order = 1, doc = "clusters, one per line; all when empty" },
-    namespaces = { type = "list", items = "string", default = {}, order = 2, doc = "namespaces, one per line; all when empty" },
-    share      = { type = "number", default = 10, min = 0, max = 100, order = 3, doc = "percent of restarted pods below which nothing is reported" },
-    pods       = { type = "integer", default = 2, min = 1, order = 4, doc = "fewer restarted pods are never reported" },
-  },
-}
-
 -- By namespace: all pods, and those that restarted with the number of restarts.
 local function count(list)
   local out = {}
@@ -49,6 +31,23 @@ local function shown(restarted)
   return table.concat(lines, "\n")
 end
 
+monitor{
+  title = "Restarts of pods",
+  doc = [[
+    Counts the pods of each namespace whose containers restarted in the last 30 minutes, and in the 30 minutes
+    before, and reports namespaces where the share of restarted pods has risen.
+  ]],
+  schedule = "*/30 * * * *",
+  timeout = "5m",
+  tags = { "workspace", "kubernetes" },
+  events = { recover = true, on_change = true, remind = "1d", max_dimensions = 200 },
+  params = {
+    clusters   = { type = "list", items = "string", default = {}, order = 1, doc = "clusters, one per line; all when empty" },
+    namespaces = { type = "list", items = "string", default = {}, order = 2, doc = "namespaces, one per line; all when empty" },
+    share      = { type = "number", default = 10, min = 0, max = 100, order = 3, doc = "percent of restarted pods below which nothing is reported" },
+    pods       = { type = "integer", default = 2, min = 1, order = 4, doc = "fewer restarted pods are never reported" },
+  },
+}
 function run(params)
   local query = "OH::`kubelet_pod`:(max(`restarts`) AS most, min(`restarts`) AS least)"
     .. workspace.where(workspace.among("cluster_name_k8s", params.clusters), workspace.among("namespace", params.namespaces))

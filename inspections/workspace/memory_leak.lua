@@ -5,23 +5,6 @@ local workspace = require "lib.workspace"
 local leak = require "lib.leak"
 local log = require "selfmon.log"
 
-monitor{
-  title = "Memory leaks",
-  doc = [[
-    Looks at the memory used in the last hours (DataKit's measurement `mem`) and reports hosts where it grows hour
-    by hour, by more than at the same time of the days before. Shows the processes that hold most.
-  ]],
-  schedule = "H * * * *",
-  timeout = "5m",
-  tags = { "workspace", "host" },
-  events = { recover = true, on_change = true, remind = "1d" },
-  params = {
-    hosts  = { type = "list", items = "string", default = {}, order = 1, doc = "hosts, one per line; all when empty" },
-    hours  = { type = "integer", default = 6, min = 4, max = 24, order = 2, doc = "hours in which it must grow" },
-    growth = { type = "number", default = 5, min = 0.1, max = 100, order = 3, doc = "percent points it must grow by" },
-  },
-}
-
 -- The processes with the most memory of a host, as lines of a message.
 local function holders(host)
   local answers = workspace.ask({
@@ -39,6 +22,22 @@ local function holders(host)
   return #lines > 0 and "\n\nThe processes that hold most:\n\n" .. table.concat(lines, "\n") or ""
 end
 
+monitor{
+  title = "Memory leaks",
+  doc = [[
+    Looks at the memory used in the last hours (DataKit's measurement `mem`) and reports hosts where it grows hour
+    by hour, by more than at the same time of the days before. Shows the processes that hold most.
+  ]],
+  schedule = "H * * * *",
+  timeout = "5m",
+  tags = { "workspace", "host" },
+  events = { recover = true, on_change = true, remind = "1d" },
+  params = {
+    hosts  = { type = "list", items = "string", default = {}, order = 1, doc = "hosts, one per line; all when empty" },
+    hours  = { type = "integer", default = 6, min = 4, max = 24, order = 2, doc = "hours in which it must grow" },
+    growth = { type = "number", default = 5, min = 0.1, max = 100, order = 3, doc = "percent points it must grow by" },
+  },
+}
 function run(params)
   local answers, partial = workspace.ask {
     { query = "M::`mem`:(avg(`used_percent`) AS used)" .. workspace.where(workspace.among("host", params.hosts)) .. " BY `host`",

@@ -4,25 +4,6 @@
 local workspace = require "lib.workspace"
 local stats = require "selfmon.stats"
 
-monitor{
-  title = "MySQL performance",
-  doc = [[
-    Looks at hosts that run MySQL (DataKit's measurement `mysql`): processor and memory of the last 10 minutes, and
-    how many statements and slow queries there were in the last 30 minutes and in the 30 before.
-  ]],
-  schedule = "*/30 * * * *",
-  timeout = "5m",
-  tags = { "workspace", "mysql" },
-  events = { recover = true, on_change = true, remind = "1d" },
-  params = {
-    hosts      = { type = "list", items = "string", default = {}, order = 1, doc = "hosts, one per line; all with MySQL when empty" },
-    percent    = { type = "number", default = 95, min = 1, max = 100, order = 2, doc = "percent of processor or memory that is too much" },
-    factor     = { type = "number", default = 5, min = 1.1, order = 3, doc = "how many times the period before is too much" },
-    statements = { type = "integer", default = 1000, min = 1, order = 4, doc = "fewer statements in 30 minutes are never too many" },
-    slow       = { type = "integer", default = 10, min = 1, order = 5, doc = "fewer slow queries in 30 minutes are never too many" },
-  },
-}
-
 -- What a counter grew by between two times; a restart of the server sets it back to 0.
 local function grown(values, times, from, to)
   local sum, n = 0, 0
@@ -41,6 +22,24 @@ local function throughout(series)
   return #values >= 5 and stats.quantile(values, 0) or nil, values
 end
 
+monitor{
+  title = "MySQL performance",
+  doc = [[
+    Looks at hosts that run MySQL (DataKit's measurement `mysql`): processor and memory of the last 10 minutes, and
+    how many statements and slow queries there were in the last 30 minutes and in the 30 before.
+  ]],
+  schedule = "*/30 * * * *",
+  timeout = "5m",
+  tags = { "workspace", "mysql" },
+  events = { recover = true, on_change = true, remind = "1d" },
+  params = {
+    hosts      = { type = "list", items = "string", default = {}, order = 1, doc = "hosts, one per line; all with MySQL when empty" },
+    percent    = { type = "number", default = 95, min = 1, max = 100, order = 2, doc = "percent of processor or memory that is too much" },
+    factor     = { type = "number", default = 5, min = 1.1, order = 3, doc = "how many times the period before is too much" },
+    statements = { type = "integer", default = 1000, min = 1, order = 4, doc = "fewer statements in 30 minutes are never too many" },
+    slow       = { type = "integer", default = 10, min = 1, order = 5, doc = "fewer slow queries in 30 minutes are never too many" },
+  },
+}
 function run(params)
   local function ask(query, names, since)
     return { query = query .. workspace.where(workspace.among("host", names)) .. " BY `host`", since = since, interval = "1m", slimit = 500 }

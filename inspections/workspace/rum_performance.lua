@@ -4,6 +4,18 @@
 local workspace = require "lib.workspace"
 local log = require "selfmon.log"
 
+-- What a person calls it, and what turns the stored figure into the unit of the parameter (times are kept in ns).
+local FIGURES = {
+  { key = "lcp", name = "largest contentful paint", scale = 1e-9, format = "%.1f s" },
+  { key = "fid", name = "first input delay", scale = 1e-6, format = "%.0f ms" },
+  { key = "cls", name = "cumulative layout shift", scale = 1, format = "%.2f" },
+}
+
+local function last(series, column)
+  local values = series:points(column)
+  return values[#values]
+end
+
 monitor{
   title = "Performance of front ends",
   doc = [[
@@ -22,19 +34,6 @@ monitor{
     views = { type = "integer", default = 20, min = 1, order = 5, doc = "applications with fewer page views in the hour are left out" },
   },
 }
-
--- What a person calls it, and what turns the stored figure into the unit of the parameter (times are kept in ns).
-local FIGURES = {
-  { key = "lcp", name = "largest contentful paint", scale = 1e-9, format = "%.1f s" },
-  { key = "fid", name = "first input delay", scale = 1e-6, format = "%.0f ms" },
-  { key = "cls", name = "cumulative layout shift", scale = 1, format = "%.2f" },
-}
-
-local function last(series, column)
-  local values = series:points(column)
-  return values[#values]
-end
-
 function run(params)
   local answers, partial = workspace.ask {
     { query = "R::`view`:(percentile(`largest_contentful_paint`, 75) AS lcp, percentile(`first_input_delay`, 75) AS fid, "
