@@ -11,6 +11,7 @@
 #include "daemon/desks.h"
 #include "daemon/dispatcher.h"
 #include "daemon/exec.h"
+#include "daemon/dql.h"
 #include "daemon/failures.h"
 #include "daemon/files.h"
 #include "daemon/heartbeat.h"
@@ -47,6 +48,7 @@ struct sm_app {
     sm_memory *memory;
     sm_exec *exec; /* programs of scripts */
     sm_files *files;
+    sm_dql *dql;
     sm_scheduler *scheduler;
     sm_ahead *ahead; /* a daemon with a remote platform */
     sm_control *control;

@@ -209,13 +209,14 @@ json_t *sm_remote_status(const sm_remote *r) {
     int64_t now_ns = sm_mono_ns();
     size_t waiting = sm_remote_waiting(r);
     json_t *out = json_pack(
-        "{s:s, s:s, s:s, s:s, s:{s:i, s:i, s:i, s:I, s:f}, s:I, s:b, s:o}", "node", r->node,
-        "openapi", r->openapi, "openway", r->openway, "report_via", r->report_via, "budget", "key",
-        sm_remote_budget_left(&budget, budget.key, now_ns), "workspace",
+        "{s:s, s:s, s:s, s:s, s:{s:i, s:i, s:i, s:I, s:f}, s:I, s:I, s:I, s:b, s:o}", "node",
+        r->node, "openapi", r->openapi, "openway", r->openway, "report_via", r->report_via,
+        "budget", "key", sm_remote_budget_left(&budget, budget.key, now_ns), "workspace",
         sm_remote_budget_left(&budget, budget.workspace, now_ns), "per_minute",
         budget.key < budget.workspace ? budget.key : budget.workspace, "waiting",
         (json_int_t)waiting, "seconds_to_fill", sm_remote_budget_seconds(&budget, waiting, now_ns),
-        "calls", (json_int_t)r->calls_made, "token_known", r->token != NULL, "last_error",
+        "calls", (json_int_t)r->calls_made, "queries", (json_int_t)r->queries, "query_calls",
+        (json_int_t)r->query_calls, "token_known", r->token != NULL, "last_error",
         r->last_error[0] ? sm_json_text(r->last_error, strlen(r->last_error)) : json_null());
     if (r->last_error[0])
         json_object_set_new(out, "failing_for",

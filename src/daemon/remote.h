@@ -47,8 +47,28 @@ const sm_target *sm_remote_target(const sm_remote *r);
 /* How long a question about known keys may wait for budget: 2 s unless told; `run --once`: --wait.
  */
 void sm_remote_set_patience(sm_remote *r, double seconds);
+/* ---- queries of the workspace's data (remote_query.c) ---- */
+
+typedef struct sm_remote_query sm_remote_query;
+/* result: {series|null, complete, cost, interval} (base/dqlask.h), borrowed; or NULL with a code
+ * for scripts and a sentence. */
+typedef void (*sm_remote_query_done)(void *ctx, const json_t *result, const char *code,
+                                     const char *sentence);
+/* Asks `query`, an element of the platform's `queries`. done is called once, later, unless it is
+ * dropped. deadline_ns (monotonic): how long an answer is of use. NULL: the remote is closed. */
+sm_remote_query *sm_remote_query_start(sm_remote *r, const json_t *query, int64_t deadline_ns,
+                                       sm_remote_query_done done, void *ctx);
+/* Its answer is awaited: it has been sent, or another's call for the same. */
+bool sm_remote_query_sent(const sm_remote_query *w);
+void sm_remote_query_drop(sm_remote *r, sm_remote_query *w);
+/* Seconds until the budget lets a query out; 0: now, or when a call under way ends. */
+double sm_remote_query_seconds(sm_remote *r);
+/* Calls that the budget allows. */
+int sm_remote_per_minute(const sm_remote *r);
+
 /* {node, openapi, openway, report_via, budget:{key, workspace (calls left this minute), per_minute,
- * waiting (calls), seconds_to_fill}, calls (since the start), token_known, last_error|null,
+ * waiting (calls), seconds_to_fill}, calls (since the start), queries (of data), query_calls (that
+ * carried them), token_known, last_error|null,
  * failing_for? (seconds between the first and the last call that failed, none went well since)} for
  * status. New reference. */
 json_t *sm_remote_status(const sm_remote *r);

@@ -16,8 +16,10 @@
 enum {
     QUEUE_MAX = 10000,
     IN_FLIGHT_MAX = 8,
-    FAIR_EVERY = 4,   /* every fourth call is for whoever waits longest */
-    GATHER_KEYS = 20, /* a question after creations goes out at once with so many keys */
+    FAIR_EVERY = 4,        /* every fourth call is for whoever waits longest */
+    GATHER_KEYS = 20,      /* a question after creations goes out at once with so many keys */
+    QUERIES_IN_FLIGHT = 4, /* they may take long, and others must not wait for them */
+    GATHER_MS = 100,       /* a query waits so long for company */
     ANSWER_MAX = 16 << 20
 };
 
@@ -232,6 +234,7 @@ static void answered(void *ctx, const sm_http_answer *http) {
     sm_remote *r = c->remote;
     sm_openapi_answer a = {0};
     sm_remote_budget_end(&r->budget, sm_mono_ns());
+    c->under_way = false;
     r->in_flight[c->class_]--;
     sm_openapi_read(http, &a);
     if (goes_again(c, &a)) {
@@ -265,6 +268,10 @@ static void send_call(sm_remote *r, sm_remote_call *c) {
         refuse(c, SM_OPENAPI_BAD_KEY, text);
         return;
     }
+    if (c->fill && !c->body && !c->fill(c)) {
+        refuse(c, SM_OPENAPI_DOWN, "");
+        return;
+    }
     if (c->listing) {
         merge_listings(r, c);
         free(c->path);
@@ -274,6 +281,8 @@ static void send_call(sm_remote *r, sm_remote_call *c) {
     sm_remote_request_init(r, &request);
     char *url = sm_asprintf("%s%s", r->openapi, c->path);
     request.url = url;
+    if (c->timeout_s > 0)
+        request.timeout_s = c->timeout_s;
     request.headers = json_headers;
     request.secret_header = "DF-API-KEY";
     request.secret = secret;
@@ -285,6 +294,7 @@ static void send_call(sm_remote *r, sm_remote_call *c) {
     r->calls_made++;
     sm_remote_budget_take(&r->budget, sm_mono_ns());
     r->in_flight[c->class_]++;
+    c->under_way = true;
     r->turn++;
     save_budget(r);
     sm_http_send(r->http, &request, answered, c);
@@ -306,7 +316,13 @@ static int64_t gathered_at(const sm_remote *r) {
 }
 
 static int64_t ready_at(sm_remote *r, sm_remote_class class_, int64_t now_ns) {
-    int64_t at = sm_remote_budget_at(&r->budget, now_ns, class_ == SM_CALL_REFRESH);
+    bool paced = class_ == SM_CALL_REFRESH || class_ == SM_CALL_QUERY;
+    int64_t at = sm_remote_budget_at(&r->budget, now_ns, paced);
+    const sm_remote_call *first = r->queue[class_].first;
+    if (class_ == SM_CALL_QUERY && !first->body && r->n_asked < SM_REMOTE_QUERIES) {
+        int64_t gathered = first->queued_ns + GATHER_MS * SM_NS_PER_MS;
+        at = gathered > at ? gathered : at;
+    }
     if (class_ == SM_CALL_LIST_NEW) {
         int64_t gathered = gathered_at(r);
         at = gathered > at ? gathered : at;
@@ -326,6 +342,8 @@ static int choose(sm_remote *r, int64_t now_ns, int64_t *next_ns) {
     for (int i = 0; i < SM_CALL_COUNT_; i++) {
         if (!r->queue[i].first)
             continue;
+        if (i == SM_CALL_QUERY && r->in_flight[i] >= QUERIES_IN_FLIGHT)
+            continue; /* looked at again when one ends */
         int64_t at = ready_at(r, (sm_remote_class)i, now_ns);
         *next_ns = at < *next_ns ? at : *next_ns;
         if (at > now_ns)

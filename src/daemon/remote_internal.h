@@ -52,6 +52,7 @@ typedef enum sm_remote_class {
     SM_CALL_REFRESH, /* questions whose last answer is known */
     SM_CALL_MODIFY,
     SM_CALL_REPORT, /* events through the OpenAPI */
+    SM_CALL_QUERY,  /* data for inspections */
     SM_CALL_COUNT_
 } sm_remote_class;
 
@@ -69,8 +70,12 @@ typedef struct sm_remote_call {
     bool passes_limit;          /* the platform's "limit" is an answer, not a reason to wait */
     bool expires;               /* refused with LIMIT when it waits longer than the patience */
     bool other_tried;           /* both credentials were sent */
+    bool under_way;             /* it was sent, and is not answered */
     bool used_key;              /* the credential of the last try */
     int64_t queued_ns;
+    double timeout_s;                       /* of the request; 0: the account's */
+    bool (*fill)(struct sm_remote_call *c); /* makes path and body when it is sent; or NULL; false:
+                                               there is nothing to ask any more */
     void (*peek)(void *ctx, const sm_http_answer *answer); /* sees the raw answer first; or NULL */
     /* Once. The answer is borrowed; `content` may be taken by setting it to NULL. */
     void (*done)(void *ctx, sm_openapi_answer *answer);
@@ -133,6 +138,9 @@ void sm_remote_deliver(sm_remote *r, const char *road, const json_t *events,
 void sm_remote_later(sm_remote *r, void (*fn)(void *ctx), void *ctx);
 void sm_remote_run_later(sm_remote *r);
 
+enum { SM_REMOTE_QUERIES = 20, SM_REMOTE_QUERY_BYTES = 1 << 20 }; /* of one call */
+typedef struct sm_remote_asked sm_remote_asked;                   /* remote_query.c */
+
 typedef struct sm_remote_late {
     struct sm_remote_late *next;
     void (*fn)(void *ctx);
@@ -175,6 +183,12 @@ struct sm_remote {
     bool use_key;        /* DF-API-KEY carries the key, not its id */
     sm_map known;        /* association keys that were seen there */
     bool serving, closed;
+
+    sm_remote_asked *asked; /* queries of data that wait, the oldest first */
+    size_t n_asked;
+    struct bundle *bundles;        /* those that were sent */
+    bool query_called;             /* a call for them waits */
+    uint64_t queries, query_calls; /* since the start */
 
     sm_secret *token; /* of the workspace; NULL: not known */
     char *workspace;  /* its uuid */

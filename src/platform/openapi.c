@@ -58,6 +58,7 @@ static bool is_html(const sm_http_answer *http) {
 
 static void read_transport(const sm_http_answer *http, sm_openapi_answer *a) {
     a->kind = SM_OPENAPI_DOWN;
+    a->timed_out = http->failure == SM_HTTP_TIMEOUT;
     a->verdict.transport = http->failure == SM_HTTP_TLS ? SM_TRANSPORT_TLS : SM_TRANSPORT_FAILED;
     say(a, sm_strdup(http->error && http->error[0] ? http->error
                                                    : "the platform could not be reached"));

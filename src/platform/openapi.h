@@ -19,6 +19,7 @@ typedef struct sm_openapi_answer {
     json_t *content;    /* owned; NULL unless OK */
     json_t *page;       /* pageInfo, owned, or NULL */
     char sentence[512]; /* for people: what, errorCode, traceId; "" when OK */
+    bool timed_out;     /* no answer within the time; kind is DOWN */
     sm_answer verdict;  /* for deliveries over the OpenAPI */
 } sm_openapi_answer;
 

@@ -115,6 +115,8 @@ static const metric metrics[] = {
      "Calls of selfmon.store by inspections."},
     {"memory_refused_total", COUNTER, "memory.refused", "code",
      "Calls of selfmon.store that were refused: quota, full disk and others."},
+    {"dql_failed_total", COUNTER, "dql.failed", "code",
+     "Queries of data that got no answer: no budget, refused and others."},
     {"log_lines_dropped_total", COUNTER, "log_dropped", NULL,
      "Lines of the log that nobody read in time."},
 };
@@ -219,6 +221,9 @@ static void platforms(sm_buf *b, const json_t *accounts) {
         kind kind;
     } parts[] = {
         {"platform_calls_total", "Calls of the platform's OpenAPI.", "calls", COUNTER},
+        {"platform_queries_total", "Queries of data by inspections.", "queries", COUNTER},
+        {"platform_query_calls_total", "Calls of the platform that carried queries of data.",
+         "query_calls", COUNTER},
         {"platform_budget_left", "Calls that the account's key may make now.", "budget.key", GAUGE},
         {"platform_workspace_budget_left", "Calls that the account's workspace may make now.",
          "budget.workspace", GAUGE},

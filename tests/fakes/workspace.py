@@ -74,6 +74,8 @@ class Workspace:
         self.max_body = 64 << 20
         self.inner = collections.deque()  # answers of report_event: {"error": 599.3, …}
         self.lock = threading.RLock()
+        self.data = lambda query: None  # a query's series; None: none; a dict: its element of the answer
+        self.queried = []  # what `queries` held, one list a call
 
     # the OpenAPI
     def envelope(self, status, content, code="", message="", page=None):
@@ -88,7 +90,8 @@ class Workspace:
             self.check_openapi_call(call)
             routes = {("GET", "/api/v1/workspace/get"): self.workspace_get,
                       ("GET", "/api/v1/workspace/accesskey/list"): self.accesskey_list,
-                      ("POST", "/api/v1/outer_function/execute"): self.execute}
+                      ("POST", "/api/v1/outer_function/execute"): self.execute,
+                      ("POST", "/api/v1/df/query_data_v1"): self.query_data}
             route = routes.get((call.method, call.path)) or self.checker_route(call)
             given = dict(call.query) if call.method == "GET" else self.json_body(call)
             content = route(given)
@@ -160,6 +163,28 @@ class Workspace:
         if set(query) - {"search"}:
             raise invalid("accesskey/list knows only search")
         return [{"ak": self.key_id, "uuid": self.key_id, "sk": self.key, "name": "k", "status": 0}]
+
+    def query_data(self, body):
+        known = {"q", "timeRange", "tz", "interval", "maxPointCount", "limit", "offset", "slimit", "soffset"}
+        if set(body) - {"fieldTagDescNeeded"} != {"queries"} or not body["queries"]:
+            raise invalid(f"query_data_v1: {sorted(body)}")
+        for one in body["queries"]:
+            query = one.get("query", {})
+            times = query.get("timeRange", [0, 1])
+            if set(one) != {"qtype", "query"} or one["qtype"] not in ("dql", "promql") or set(query) - known:
+                raise invalid(f"query_data_v1: {one}")
+            if not query.get("q") or len(times) != 2 or not all(isinstance(t, int) for t in times) or times[0] >= times[1]:
+                raise invalid(f"query_data_v1: {query}")
+        self.queried.append([one["query"] for one in body["queries"]])
+        data = []
+        for one in body["queries"]:
+            found = self.data(one["query"])
+            if isinstance(found, Refused):
+                raise found
+            rest = {"points": None, "cost": "12ms", "is_running": False, "complete": True, "async_id": "",
+                    "interval": 60000, "window": 60000, "sample": 1, "next_cursor_time": -1, "search_after": None}
+            data.append(found if isinstance(found, dict) else {"series": found, **rest})
+        return {"data": data, "declaration": {}}
 
     def execute(self, body):
         if set(body) != {"funcId", "funcBody"} or body["funcId"] not in (
