@@ -131,9 +131,10 @@ def test_bad_answers():
                                  "no place"),
                                 ({"status": 500, "body": "oops"}, "connect", "node"),
                                 ({"reset": True}, "connect", "node")):
-            rule = platform.misbehave("query_data_v1", times=1, **how)
+            rule = platform.misbehave("query_data_v1", times=None, **how)
             said = ran(p)
-            assert f"got nil {code} node " in said and part in said and rule.used == 1, (how, said)
+            assert f"got nil {code} node " in said and part in said and rule.used >= 1, (how, said)
+            platform.behave()
         platform.misbehave("query_data_v1", times=None, delay=20)
         began = time.monotonic()
         said = ran(p)
