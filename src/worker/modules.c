@@ -97,6 +97,8 @@ bool sm_modules_push(lua_State *L, const char *name, bool test) {
     for (const sm_module *m = sm_modules; m->name; m++) {
         if (strcmp(m->name, name) == 0) {
             open_module(L, m);
+            if (strncmp(name, prefix, PREFIX_N) == 0)
+                sm_modules_guard(L, name, true);
             return true;
         }
     }
@@ -117,6 +119,9 @@ bool sm_modules_push(lua_State *L, const char *name, bool test) {
     lua_remove(L, -2);
     lua_pushstring(L, name);
     lua_call(L, 1, 1);
+    /* A name with a _ is a part of a module; testing is put together by the specs. */
+    if (strncmp(name, prefix, PREFIX_N) == 0 && !strchr(name, '_') && strcmp(name, testing) != 0)
+        sm_modules_guard(L, name, false);
     return true;
 }
 

@@ -38,5 +38,8 @@ const char *sm_bind_secret_bytes(lua_State *L, int idx, size_t *n);
  * caller's. False, and nothing pushed, when there is none; selfmon.testing is not for scripts and
  * needs `test`. [-0, +(0|1), e] */
 bool sm_modules_push(lua_State *L, const char *name, bool test);
+/* Makes the module's table at the top, and with `deep` the tables in it, raise for a name they do
+ * not have. */
+void sm_modules_guard(lua_State *L, const char *name, bool deep);
 /* Names of all modules for hints: fills out, returns how many (at most cap). Static strings. */
 size_t sm_modules_names(const char **out, size_t cap);

@@ -63,7 +63,7 @@ local function members(path)
   elseif not path:find "[^%w_.]" then
     local up, last = path:match "^(.*)%.([^.]+)$"
     local owner = up and modules[up] and members(up)
-    local sub = owner and up ~= "selfmon" and owner[last]
+    local sub = owner and up ~= "selfmon" and rawget(owner, last)
     if type(sub) == "table" then found = sub end
   end
   members_of[path] = found

@@ -115,7 +115,7 @@ return {
         if not index.is_target and index.key.tag == "String" then
           local of = read.path(index.obj)
           local members = of and file.members(of)
-          if members and not members[index.key.value] then
+          if members and rawget(members, index.key.value) == nil then
             local names = {}
             for name in pairs(members) do
               if type(name) == "string" then names[#names + 1] = name end
