@@ -198,7 +198,8 @@ static json_t *host_machine(void *ctx, sm_run *run, const char *what, sm_err *er
     (void)run;
     json_t *reading = json_object_get(t->machine, what);
     if (!reading)
-        sm_err_set(err, SM_NOT_FOUND, "the test has no reading of \"%s\"", what);
+        sm_err_set(err, SM_NOT_FOUND, "the test has no reading of \"%s\"; add t.machine{ %s = … }",
+                   what, what);
     return json_incref(reading);
 }
 
@@ -212,7 +213,10 @@ static sm_rc host_secret(void *ctx, sm_run *run, const char *name, const sm_secr
             return SM_OK;
         }
     }
-    return sm_err_set(err, SM_NOT_FOUND, "the test has no secret \"%s\"", name);
+    return sm_err_set(err, SM_NOT_FOUND,
+                      "the test has no secret \"%s\"; add secrets = { [\"%s\"] = \"…\" } "
+                      "to the options of t.run",
+                      name, name);
 }
 
 /* ---- the module's functions ---- */

@@ -187,6 +187,68 @@ describe("t.http", function()
   end)
 end)
 
+describe("what was not faked", function()
+  it("is named with the line to add, for every service, and t.reset makes it so again", function()
+    write("all.lua", [[
+monitor{ title = "All", permissions = { "exec:/bin/x", "secret:key", "file:/x" }, params = { what = "http" } }
+function run(params)
+  local calls = {
+    http = function() return require "selfmon.http".get "https://x.example/" end,
+    exec = function() return require "selfmon.exec".run{ cmd = "/bin/x" } end,
+    dql = function() return require "selfmon.dql".query "M::cpu" end,
+    net = function() return require "selfmon.net".tcp("x.example", 1) end,
+    machine = function() return require "selfmon.host".disks() end,
+    secret = function() return require "selfmon.secret" "key" end,
+    file = function() return require "selfmon.host".file.stat "/x" end,
+    store = function() return require "selfmon.store".get "x" end,
+    clock = function() return require "selfmon.time".now() < 100 or nil, "late" end,
+  }
+  print(calls[params.what]())
+  assert(calls[params.what]())
+end
+]])
+    local function fake()
+      t.root(root)
+      t.http("https://x.example/", {})
+      t.exec("/bin/x", "")
+      t.dql("*", {})
+      t.net("tcp x.example:1", true)
+      t.machine{ disks = {} }
+      t.file("/x", "")
+      t.store{ x = 1 }
+      t.clock(0)
+    end
+    local names = { "http", "exec", "dql", "net", "machine", "file", "store", "clock" }
+    fake()
+    for _, what in ipairs(names) do
+      local r = t.run("all.run", { what = what })
+      assert.are.equal("ok", r.outcome, what .. ": " .. tostring(r.error))
+    end
+    t.reset()
+    t.root(root)
+    for what, words in pairs {
+      http = 'unfaked request GET https://x.example/ (inspections/all.lua:4); add t.http("GET https://x.example/", {…})',
+      exec = 'unfaked program "/bin/x" (inspections/all.lua:5); add t.exec("/bin/x", {…})',
+      dql = 'unfaked query M::cpu (inspections/all.lua:6); add t.dql("M::cpu", {…})',
+      net = 'unfaked net.tcp x.example:1 (inspections/all.lua:7); add t.net("tcp x.example:1", {…})',
+    } do
+      local ok, err = pcall(t.run, "all.run", { what = what })
+      assert.is_false(ok, what)
+      assert.is_truthy(err:find(words, 1, true), err)
+    end
+    for what, words in pairs {
+      machine = 'the test has no reading of "disks"; add t.machine{ disks = … }',
+      secret = 'the test has no secret "key"; add secrets = { ["key"] = "…" } to the options of t.run',
+      file = "cannot open /x", store = "assertion failed", clock = "late",
+    } do
+      local r = t.run("all.run", { what = what })
+      assert.are.equal("failed", r.outcome, what)
+      assert.is_truthy(r.error:find(words, 1, true), r.error)
+    end
+    os.remove(root .. "/all.lua")
+  end)
+end)
+
 describe("t.machine", function()
   it("shows what was set, and nothing else", function()
     t.machine { memory = { percent = 42 } }
