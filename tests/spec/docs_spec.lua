@@ -1,11 +1,11 @@
--- The scripts shown in README.md, docs/script-guide.md and docs/porting-from-python.md load, and the spec shown
--- there passes: every block of Lua that begins with `-- inspections/PATH`.
+-- The scripts shown in README.md, docs/guide.md, docs/script-guide.md and docs/porting-from-python.md load, and the specs
+-- shown there pass: every block of Lua that begins with `-- inspections/PATH`.
 local internal = require "selfmon.internal"
 local t = require "selfmon.testing"
 local lfs = require "lfs"
 
 local blocks, libs = {}, {}
-for _, page in ipairs { "README.md", "docs/script-guide.md", "docs/porting-from-python.md" } do
+for _, page in ipairs { "README.md", "docs/guide.md", "docs/script-guide.md", "docs/porting-from-python.md" } do
   local f = assert(io.open(page))
   for text in f:read "a":gmatch "\n```lua\n(%-%- inspections/.-\n)```" do
     local file = text:match "^%-%- inspections/(%S+%.lua)\n"
@@ -21,6 +21,7 @@ describe("the scripts shown", function()
     for _, b in ipairs(blocks) do pages[b.page] = (pages[b.page] or 0) + 1 end
     assert.is_true(pages["README.md"] >= 1)
     assert.is_true(pages["docs/script-guide.md"] >= 5)
+    assert.are.equal(4, pages["docs/guide.md"])
   end)
 
   for _, b in ipairs(blocks) do
