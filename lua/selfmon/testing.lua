@@ -33,6 +33,9 @@ local default_root         -- of the command line, when the spec does not lie be
 local ANSWER = { status = true, body = true, json = true, headers = true, timings = true, tls = true,
                  error = true, code = true, url = true, remote_ip = true, http_version = true }
 
+-- What a script's own limits can only lower (script-guide, Limits).
+local DEFAULTS = { memory = 32 << 20, cpu = 10, events = 1000, log = 256 << 10, requests = 1000 }
+
 local OPTS = { grants = true, secrets = true, timeout = true, memory = true, cpu = true, ctx = true }
 
 --- Forgets everything that was faked, recorded and set, and what runs left behind.
@@ -289,6 +292,10 @@ function M.run(id, params, opts)
   end
   run_opts.timeout = run_opts.timeout or spec.timeout
   run_opts.grants = run_opts.grants or spec.permissions
+  for name, most in pairs(spec.limits or {}) do
+    name = name == "http" and "requests" or name
+    run_opts[name] = math.min(run_opts[name] or DEFAULTS[name], most)
+  end
 
   state.unfaked = {}
   local result = internal.run(text, fn, values, run_opts)

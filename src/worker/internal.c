@@ -9,13 +9,13 @@
  *                                      peak=}
  *
  * opts: file ("demo/x.lua"; load takes it as a string too), display, id, ctx, libs {name = text},
- * timeout, cpu (seconds), memory (bytes), grants {list}, net, secrets {name = text}, machine
- * {what = reading}, clock (worker/internal_clock.c), http = function(request) -> {status=,
- * headers=, body=, timings=, tls=} or nil, err, code, or false and a function: then the world is
- * asked and the function shown what it said; ask = function(what, args, body, where) -> value[,
- * body] or nil, err, code. ctx gives single fields, the others are made up, and so is an event's
- * id. The run executes on the calling thread, under a watchdog of its own; everything C holds hangs
- * on a userdata, as any step may raise.
+ * timeout, cpu (seconds), memory, log (bytes), events, requests (counts), grants {list}, net,
+ * secrets {name = text}, machine {what = reading}, clock (worker/internal_clock.c), http =
+ * function(request) -> {status=, headers=, body=, timings=, tls=} or nil, err, code, or false and a
+ * function: then the world is asked and the function shown what it said; ask = function(what, args,
+ * body, where) -> value[, body] or nil, err, code. ctx gives single fields, the others are made up,
+ * and so is an event's id. The run executes on the calling thread, under a watchdog of its own;
+ * everything C holds hangs on a userdata, as any step may raise.
  */
 #include "worker/internal.h"
 #include "base/clock.h"
@@ -171,6 +171,9 @@ static void read_limits(lua_State *L, int opts, sm_limits *out) {
     double memory = number_opt(L, opts, "memory", (double)out->memory);
     if (memory >= 0 && memory < 1e12)
         out->memory = (size_t)memory;
+    out->events = (int)number_opt(L, opts, "events", out->events);
+    out->http_total = (int)number_opt(L, opts, "requests", out->http_total);
+    out->log = (size_t)number_opt(L, opts, "log", (double)out->log);
 }
 
 /* ---- the run's host ---- */

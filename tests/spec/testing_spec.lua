@@ -117,6 +117,29 @@ describe("t.run", function()
     assert.has_error(function() t.run("demo/shop.loops", {}, { time = 5 }) end)
   end)
 
+  it("holds the script to the limits it asks for, and to no higher ones", function()
+    write("limits.lua", [[
+monitor{ title = "L", limits = { memory = "2MiB", events = 3, http = 2, log = "4KiB", cpu = 1000 }, params = { what = "" } }
+function run(params)
+  if params.what == "memory" then local x = ("x"):rep(3 << 20) end
+  if params.what == "log" then for i = 1, 100 do print(("x"):rep(100)) end end
+  for i = 1, params.what == "events" and 4 or 3 do EventReporter():report{ title = "t", message = "m", status = "ok" } end
+  for i = 1, params.what == "http" and 3 or 2 do require "selfmon.http".get "https://x.example/" end
+  while params.what == "cpu" do end
+end
+]])
+    t.http("https://x.example/", {})
+    assert.are.equal("ok", t.run "limits.run".outcome)
+    for what, words in pairs { memory = "memory limit of 2 MiB", events = "limit of 3 events", http = "limit of 2 HTTP",
+                               log = "log limit of 4 KiB" } do
+      local r = t.run("limits.run", { what = what })
+      assert.are.equal("limit", r.outcome, what)
+      assert.is_truthy(r.error:find(words, 1, true), r.error)
+    end
+    assert.is_truthy(t.run("limits.run", { what = "cpu" }, { cpu = 0.05 }).error:find("CPU limit of 0.05 s", 1, true))
+    os.remove(root .. "/limits.lua")
+  end)
+
   it("ends a run at its timeout", function()
     local r = t.run("demo/shop.loops")
     assert.are.equal("timeout", r.outcome)
