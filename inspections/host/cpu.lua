@@ -9,11 +9,11 @@ monitor{
     there was nothing to do but wait for a disk.
   ]],
   schedule = "* * * * *",
-  timeout = "90s",
+  timeout = "55s",
   tags = { "host" },
   events = { recover = true, on_change = true, remind = "1d", confirm = { fail = 3, ok = 2 } },
   params = {
-    seconds  = { type = "number", default = 5, min = 0.1, max = 60, order = 1, doc = "how long to measure" },
+    seconds  = { type = "number", default = 5, min = 0.1, max = 45, order = 1, doc = "how long to measure" },
     warning  = { type = "number", default = 90, min = 0, max = 100, order = 2, doc = "percent busy that is a warning" },
     critical = { type = "number", default = 98, min = 0, max = 100, order = 3, doc = "percent busy that is critical" },
     steal    = { type = "number", default = 10, min = 0, max = 100, order = 4, doc = "percent stolen that is a warning" },

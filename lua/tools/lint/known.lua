@@ -62,6 +62,8 @@ M.permissions = {
   ["selfmon.host.file.tail"] = { kind = "file", arg = 1 },
   ["selfmon.exec.run"] = { kind = "exec", arg = 1, field = "cmd" },
   ["selfmon.exec.nagios"] = { kind = "exec", arg = 1, field = "cmd" },
+  -- Needed only with one of these options.
+  ["selfmon.host.processes"] = { kind = "processes", arg = 1, value = "cmdline", with = { "cmdline", "match" } },
 }
 
 -- Names of the options of a type of the API ("selfmon.exec.Options", "selfmon.net.Target[]") -> set, list;

@@ -88,8 +88,20 @@ local function sorted(t)
   return out
 end
 
+-- A permission that only some options need: whether they are among the arguments; second: nobody knows.
+local function with_option(call, need)
+  local arg = call.args[need.arg]
+  if not arg then return false end
+  local t = read.table(arg)
+  for _, name in ipairs(t and need.with or {}) do
+    if t.by[name] then return true end
+  end
+  local known_all = t and read.closed(t)
+  return not known_all, not known_all
+end
+
 -- Calls of this file and of the modules below lib/ that it requires which need a permission:
--- { kind, value (nil: not in the text), node, file }.
+-- { kind, value (nil: not in the text), node, file, maybe }.
 local function uses(file, seen, out)
   out, seen = out or {}, seen or {}
   if not file or seen[file] or not file.tree then return out end
@@ -97,7 +109,12 @@ local function uses(file, seen, out)
   for _, call in ipairs(file.tree.all.Call) do
     local name = read.callee(call)
     local need = name and known.permissions[name]
-    if need then
+    if need and need.with then
+      local used, maybe = with_option(call, need)
+      if used then
+        out[#out + 1] = { kind = need.kind, value = need.value, node = call, file = file, name = name, maybe = maybe }
+      end
+    elseif need then
       local arg, value = call.args[need.arg], nil
       local t = arg and need.field and read.table(arg)
       if t then arg = t.by[need.field] and t.by[need.field].value end
@@ -127,7 +144,18 @@ local function uses(file, seen, out)
   return out
 end
 
-local KINDS = { secret = "selfmon.secret", file = "selfmon.host.file", exec = "selfmon.exec" }
+-- What stands before the colon of a permission: set, and list for hints.
+local function kinds()
+  local out, list = {}, {}
+  for _, need in pairs(known.permissions) do
+    if not out[need.kind] then
+      out[need.kind] = true
+      list[#list + 1] = need.kind
+    end
+  end
+  table.sort(list)
+  return out, list
+end
 
 local function asked(file)
   local out = {}
@@ -211,17 +239,17 @@ return {
     id = "SM016", level = "warning", title = "permission asked for and not used",
     why = "What a script does not need it should not be granted.",
     check = function(file, say)
-      local used = uses(file)
-      local all = asked(file)
+      local used, all = uses(file), asked(file)
+      local known_kinds, names = kinds()
       for _, p in ipairs(sorted(all)) do
         local kind, pattern = p:match "^(%a+):(.*)$"
         local hit = false
         for _, u in ipairs(used) do
           hit = hit or (u.kind == kind and (not u.value or u.value == pattern or read.glob(pattern, u.value)))
         end
-        if not KINDS[kind] then
+        if not known_kinds[kind] then
           say(all[p].line, '%s: no module needs the permission "%s"%s', all[p].id, p,
-            read.hint(kind or p, { "secret", "file", "exec" }))
+            read.hint(kind or p, names))
         elseif not hit then
           say(all[p].line, '%s: the permission "%s" is asked for, but nothing here uses it', all[p].id, p)
         end
@@ -242,7 +270,7 @@ return {
           hit = hit or (u.value and kind == u.kind and (u.value == pattern or read.glob(pattern, u.value)))
         end
         local what = u.value and ("%s:%s"):format(u.kind, u.value) or u.kind .. ":…"
-        if not told[what] and not (hit or (not u.value and any)) then
+        if not u.maybe and not told[what] and not (hit or (not u.value and any)) then
           told[what] = true
           say(u.file == file and u.node or file.inspections[1].line,
             '%s needs the permission "%s"%s, which `monitor` does not ask for', u.name, what,
