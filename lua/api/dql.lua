@@ -32,7 +32,17 @@ configured) and come last in it, so queries that wait together, also of other ru
       { "columns", "string[]", "names of the columns; the first is \"time\" where there is one" },
       { "units", "any[]", "of the columns; cjson.null where there is none" },
       { "values", "any[][]", "rows; times in seconds since 1970; cjson.null for no value" },
-      { "points", "fun(self: selfmon.dql.Series, column?: string): number[], number[]", "two plain lists: the numbers of a column (the first besides the time), and their times; what has no number is left out" },
+    }, methods = {
+      { name = "points",
+        doc = "Two plain lists: the numbers of a column (the first besides the time), and their times. What has no number is left out.",
+        params = { { "column?", "string" } },
+        returns = { { "values", "number[]" }, { "times", "number[]" } },
+        example = [[
+local res = assert(dql.query("M::cpu:(avg(usage_total) AS used) BY host", { since = "15m" }))
+for _, series in ipairs(res.series) do
+  local values, times = series:points "used"
+  print(series.tags.host, #values, times[#times])
+end]] },
     } },
     { name = "selfmon.dql.Result", doc = "The answer to a query. No data: no series, no rows.", fields = {
       { "series", "selfmon.dql.Series[]", "may be empty" },

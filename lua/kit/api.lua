@@ -17,7 +17,7 @@ local embedded = require "kit.embedded"
 local M = {}
 
 local function load_file(name)
-  return assert(load(assert(embedded.get(name), name .. ": not there"), "=lua/" .. name, "t", {}))()
+  return assert(load(assert(embedded.get(name), name .. ": not there"), "=lua/" .. name, "t", { ipairs = ipairs, pairs = pairs, table = table }))()
 end
 
 -- What a script calls it: "http" of "selfmon.http", "cjson.safe", "" of the globals.

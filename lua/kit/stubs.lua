@@ -90,7 +90,13 @@ local function stub(module)
     out[#out + 1] = "---@class " .. module.module
     fields(out, module.values)
     out[#out + 1] = "local M = {}"
+    local inner = {}
     for _, fn in ipairs(module.all) do
+      local table_name = not fn.owner and fn.name:match "^(.*)%."
+      if table_name and not inner[table_name] then
+        out[#out + 1] = ("\nM.%s = {}"):format(table_name)
+        inner[table_name] = true
+      end
       if not fn.owner then
         add_function(out, fn, KEYWORD[fn.name] and ("M[%q] = function"):format(fn.name) or "function M." .. fn.name)
       end

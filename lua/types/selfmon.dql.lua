@@ -35,7 +35,22 @@
 ---@field columns string[] names of the columns; the first is "time" where there is one
 ---@field units any[] of the columns; cjson.null where there is none
 ---@field values any[][] rows; times in seconds since 1970; cjson.null for no value
----@field points fun(self: selfmon.dql.Series, column?: string): number[], number[] two plain lists: the numbers of a column (the first besides the time), and their times; what has no number is left out
+local Series = {}
+
+---Two plain lists: the numbers of a column (the first besides the time), and their times. What has no number is left out.
+---```lua
+---local dql = require "selfmon.dql"
+---local res = assert(dql.query("M::cpu:(avg(usage_total) AS used) BY host", { since = "15m" }))
+---for _, series in ipairs(res.series) do
+---  local values, times = series:points "used"
+---  print(series.tags.host, #values, times[#times])
+---end
+---```
+---@param column? string
+---@return number[] values
+---@return number[] times
+---@nodiscard
+function Series:points(column) end
 
 ---The answer to a query. No data: no series, no rows.
 ---@class selfmon.dql.Result
