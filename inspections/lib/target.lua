@@ -13,10 +13,10 @@ function M.split(text, default)
   return host, math.tointeger(port)
 end
 
---- "1.25 s", "3.2 ms"
+--- "1.25 s", "3.2 ms", "0.05 ms"
 function M.seconds(s)
   if s >= 1 then return ("%.2f s"):format(s) end
-  return ("%.1f ms"):format(s * 1000)
+  return (s < 0.001 and "%.2f ms" or "%.1f ms"):format(s * 1000)
 end
 
 return M

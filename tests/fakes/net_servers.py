@@ -215,6 +215,7 @@ def main():
                                  good))
         tcp("smtp_plain", starttls(Steps(b"", (b"220 mail\r\n", b"EHLO"), (b"250 ok\r\n", b"NOTHING")), good))
         udp("wild", wild)
+        udp("deaf", lambda packet: [])
         udp("ntp", ntp)
         udp("unsynchronised", unsynchronised)
         server = dnsmasq()
