@@ -35,10 +35,11 @@ monitor{
     Each entry is `NAME` (at least one), `NAME=3` (exactly three), `NAME=1-20`, `NAME=2-` (at least two) or `NAME=0`
     (none may run). In a name `*` is any text. Zombies do not count as running.
 
-    Command lines need the permission `processes:cmdline`, since they may hold passwords.
+    Only `commands` needs the permission `processes:cmdline`: command lines may hold passwords.
   ]],
   schedule = "* * * * *",
   tags = { "host" },
+  permissions = { "processes:cmdline" },
   events = { recover = true, on_change = true, remind = "1d" },
   params = {
     names    = { type = "list", items = "string", default = {}, order = 1, doc = "programs, such as nginx=1-20" },

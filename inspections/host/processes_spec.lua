@@ -39,7 +39,7 @@ describe("host/processes", function()
     local grants = { grants = { "processes:cmdline" } }
     assert.are.same({}, t.run("host/processes.run", { commands = "catalina=1" }, grants).events)
     assert.are.equal(1, #t.run("host/processes.run", { commands = "jetty" }, grants).events)
-    local r = t.run("host/processes.run", { commands = "catalina" })
+    local r = t.run("host/processes.run", { commands = "catalina" }, { grants = {} })
     assert.are.equal("failed", r.outcome)
     assert.is_truthy(r.error:find('permission "processes:cmdline" is not granted', 1, true))
   end)

@@ -8,9 +8,6 @@ local lfs = require "lfs"
 
 -- Modules whose entries are still being written. Empty when all are there.
 local PENDING = {}
-for name in ("host"):gmatch "%a+" do
-  PENDING["selfmon." .. name] = true
-end
 
 local modules, by_name, known_types = {}, {}, {}
 for _, m in ipairs(api.modules()) do
