@@ -205,7 +205,6 @@
 ---@class selfmon.host
 ---@field file table files of this machine that are granted: stat, list, read, tail
 local M = {}
-M.file = {}
 
 ---The machine's host name.
 ---```lua
@@ -382,6 +381,8 @@ function M.sockets(filter) end
 ---@return string? code
 ---@nodiscard
 function M.socket_counts() end
+
+M.file = {}
 
 ---What is known of a file or directory. Needs the permission `file:PATH`. A link is followed
 ---when it leads to what is granted as well; else nil, message, "denied". "not_found": there is none.

@@ -60,6 +60,7 @@ M.permissions = {
   ["selfmon.host.file.stat"] = { kind = "file", arg = 1 },
   ["selfmon.host.file.read"] = { kind = "file", arg = 1 },
   ["selfmon.host.file.tail"] = { kind = "file", arg = 1 },
+  ["selfmon.host.file.list"] = { kind = "file", arg = 1, below = true },
   ["selfmon.exec.run"] = { kind = "exec", arg = 1, field = "cmd" },
   ["selfmon.exec.nagios"] = { kind = "exec", arg = 1, field = "cmd" },
   -- Needed only with one of these options.

@@ -119,6 +119,12 @@ local function uses(file, seen, out)
       local t = arg and need.field and read.table(arg)
       if t then arg = t.by[need.field] and t.by[need.field].value end
       if arg and (t or not need.field or read.value(arg).tag == "String") then value = read.text(arg) end
+      if need.below and value then -- of the files in a directory
+        local opts = call.args[2] and read.table(call.args[2])
+        local pattern = opts and opts.by.pattern
+        local names = not call.args[2] and "*" or opts and (pattern and read.text(pattern.value) or not pattern and "*")
+        value = names and value .. "/" .. names or nil
+      end
       out[#out + 1] = { kind = need.kind, value = value, node = call, file = file, name = name }
     elseif name and known.options[name] then
       -- A client certificate is a file, when it is a path.
