@@ -69,7 +69,7 @@ static sm_rc list(const sm_args *a, int root, sm_err *err) {
             continue;
         char *needs = joined(row, "permissions", "", joined(row, "params", "", sm_strdup("")));
         char *title = sm_cli_text(sm_json_str(row, "title", ""), 200);
-        printf("%-26s %-9s %s%s%s%s\n", sm_json_str(row, "name", ""), state ? state : "", title,
+        printf("%-28s %-9s %s%s%s%s\n", sm_json_str(row, "name", ""), state ? state : "", title,
                *needs ? "  (needs " : "", needs, *needs ? ")" : "");
         free(title);
         free(needs);

@@ -1,5 +1,6 @@
 -- Rules about events: fields, status, dimensions, Markdown, and the reporter itself.
 local known = require "lint.known"
+local markdown = require "selfmon.markdown"
 local read = require "lint.read"
 
 -- `EventReporter()`, or a local that holds one.
@@ -144,22 +145,36 @@ end
 
 -- ---- Markdown ----
 
-local MARKS = {
-  { pattern = "\n[ \t]*|?[ \t]*:?%-%-%-+:?[ \t]*|[-:| \t]*\n", what = "a table", cure = "write one line for each row" },
-  { pattern = "!%[[^%]\n]*%]%(", what = "an image", cure = "give a link" },
-  { pattern = "\n[ \t]*#+[ \t]+[^\n]", what = "a heading", cure = "use a line in **bold**" },
-  { pattern = "</?%a[%a%d]*[ \t]*/?>", what = "HTML", cure = "use Markdown" },
-  { pattern = "<%a[%a%d]*[ \t]+%a[-%a]*=[^>\n]*>", what = "HTML", cure = "use Markdown" },
-}
-
--- A message as one text, with holes for what is not in the script, without what stands in code.
-local function markdown(e)
-  local parts = {}
+-- A message as one text, with a 0 for what is not in the script, without its margin.
+local function message(e)
+  local parts, margin = {}, nil
   for i, part in ipairs(read.parts(e)) do
     parts[i] = part.tag == "String" and part.value or "0"
   end
-  local text = table.concat(parts)
-  return "\n" .. text:gsub("```.-```", "\n"):gsub("`[^`\n]*`", "0") .. "\n"
+  local text, first = "\n" .. table.concat(parts), true
+  for line in text:gmatch "\n([^\n]*)" do
+    local blank = #line:match "^[ \t]*"
+    -- A first line right behind its quote has no margin.
+    if blank < #line and not (first and blank == 0) then margin = math.min(margin or 40, blank) end
+    first = false
+  end
+  return (text:gsub("\n" .. ("[ \t]"):rep(margin or 0), "\n"):sub(2))
+end
+
+-- What a bot shows as a heap of signs: list of sentences, one for each kind.
+local function not_shown(text)
+  local out, seen = {}, {}
+  if #text > 65536 then return out end
+  for _, bot in ipairs { "dingtalk", "lark", "wecom" } do
+    local _, notes = markdown.portable(text, bot)
+    for _, note in ipairs(notes) do
+      if note.harm == "lost" and not seen[note.what] then
+        seen[note.what] = true
+        out[#out + 1] = note.sentence
+      end
+    end
+  end
+  return out
 end
 
 return {
@@ -233,11 +248,8 @@ return {
     check = function(file, say)
       for _, e in ipairs(events(file)) do
         local f = e.table.by.message
-        local text = f and markdown(f.value)
-        for _, mark in ipairs(text and MARKS or {}) do
-          if text:find(mark.pattern) then
-            say(f, "the message has %s, which not every bot shows: %s", mark.what, mark.cure)
-          end
+        for _, sentence in ipairs(f and not_shown(message(f.value)) or {}) do
+          say(f, "in the message: %s", sentence)
         end
       end
     end,

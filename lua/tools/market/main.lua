@@ -54,7 +54,17 @@ local function array(list)
   return setmetatable(list, cjson.array_mt)
 end
 
--- What each script registers: { name, file, spec, libs, inspections }.
+-- Parameters that a script's own texts ask for: "nothing to look at: set the parameter hosts".
+local function asked_for(text)
+  local out, tree = {}, parse(text)
+  for _, node in ipairs(tree and tree.all.String or {}) do
+    local name = node.value:match "set the parameters? ([%w_]+)"
+    if name then out[name] = true end
+  end
+  return out
+end
+
+-- What each script registers: { name, file, spec, libs, inspections, asks }.
 local function catalogue(names, texts)
   local internal = require "selfmon.internal"
   local libs, there, out = {}, {}, {}
@@ -69,7 +79,7 @@ local function catalogue(names, texts)
       if not loaded then error(name .. ": " .. err, 0) end
       local spec = name:gsub("%.lua$", "_spec.lua")
       out[#out + 1] = { name = name:match "^(.*)%.lua$", file = name, spec = there[spec] and spec or nil,
-                        libs = array(wants[name]), inspections = loaded.inspections }
+                        libs = array(wants[name]), inspections = loaded.inspections, asks = asked_for(texts[i]) }
     end
   end
   table.sort(out, function(a, b) return a.name < b.name end)
@@ -104,9 +114,7 @@ local function summary(entry)
     for _, p in ipairs(i.permissions) do table.insert(out.permissions, p) end
     for _, t in ipairs(i.tags) do table.insert(out.tags, t) end
     for _, p in ipairs(i.params) do
-      -- What must be set before it looks at anything: required ones, and the lists and texts without a default.
-      local empty = p.default == nil or p.default == "" or (type(p.default) == "table" and next(p.default) == nil)
-      if not seen[p.name] and (p.required or (p.order == 1 and empty)) then
+      if not seen[p.name] and (p.required or entry.asks[p.name]) then
         seen[p.name] = true
         table.insert(out.params, p.name)
       end
