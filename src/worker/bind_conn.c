@@ -71,7 +71,7 @@ static sm_netwait wait_of(const conn *c, double seconds) {
 }
 
 static int failed(lua_State *L, sm_rc rc, const char *sentence) {
-    sm_run_check(L);
+    sm_net_check(L);
     luaL_pushfail(L);
     lua_pushstring(L, sentence);
     lua_pushstring(L, sm_net_code(rc));
@@ -171,7 +171,7 @@ static int conn_send(lua_State *L) {
     sm_rc rc = sm_netstream_send(c->s, p, w->b.len, &wait, &err);
     if (rc != SM_OK)
         return failed(L, rc, err.msg);
-    sm_run_check(L);
+    sm_net_check(L);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -206,7 +206,7 @@ static int conn_receive(lua_State *L) {
                            : sm_netstream_need(c->s, (size_t)want, &wait, &err);
     if (rc != SM_OK)
         return failed(L, rc, err.msg);
-    sm_run_check(L);
+    sm_net_check(L);
     size_t take = line ? n : available ? c->s->in.len : (size_t)want;
     n = take;
     if (line)
@@ -233,7 +233,7 @@ static int conn_starttls(lua_State *L) {
     sm_rc rc = sm_nettls_start(c->s, &o, &wait, NULL, &err);
     if (rc != SM_OK)
         return failed(L, rc, err.msg);
-    sm_run_check(L);
+    sm_net_check(L);
     json_object_set_new(c->info, "protocol", json_string(SSL_get_version(c->s->ssl)));
     lua_pushboolean(L, 1);
     return 1;

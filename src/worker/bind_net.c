@@ -6,6 +6,7 @@
  * a question to the test. While a script loads nothing here may be called.
  */
 #include "worker/bind_net.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "worker/asking.h"
@@ -70,6 +71,16 @@ void sm_net_ask_fake(sm_run *run, sm_netop *op) {
     sm_answer_fini(&answer);
 }
 
+static void expire(sm_run *run) {
+    if (run->deadline_ns != INT64_MAX && sm_mono_ns() >= run->deadline_ns)
+        sm_run_stop(run, SM_STOP_TIMEOUT);
+}
+
+void sm_net_check(lua_State *L) {
+    expire(sm_run_of(L));
+    sm_run_check(L);
+}
+
 void sm_net_perform(lua_State *L, const char *where, sm_netop *ops, size_t n) {
     sm_run *run = sm_run_of(L);
     if (!run->host)
@@ -84,6 +95,7 @@ void sm_net_perform(lua_State *L, const char *where, sm_netop *ops, size_t n) {
             sm_net_ask_fake(run, &ops[i]);
     } else {
         sm_netops_perform(run, ops, n);
+        expire(run);
     }
     if (atomic_load(&run->stop))
         for (size_t i = 0; i < n; i++)
