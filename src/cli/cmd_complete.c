@@ -8,6 +8,8 @@
 #include "cli/cli.h"
 #include "base/embedded.h"
 #include "base/mem.h"
+#include "base/str.h"
+#include "cli/market.h"
 #include "platform/node.h"
 #include "worker/entry.h"
 #include <stdlib.h>
@@ -182,6 +184,18 @@ static int position(const line *l, const char *command) {
     return n;
 }
 
+/* What `market install` knows by name. */
+static void put_market(void) {
+    sm_market_set shipped;
+    sm_market_shipped(&shipped);
+    for (size_t i = 0; i < shipped.n; i++) {
+        const char *name = shipped.files[i].name;
+        if (!sm_str_ends(name, "_spec.lua") && !sm_str_starts(name, "lib/"))
+            printf("%.*s\n", (int)(strlen(name) - strlen(".lua")), name);
+    }
+    sm_market_fini(&shipped);
+}
+
 static void put_arguments(const sm_args *a, const line *l, const char *command) {
     int at = position(l, command);
     if (strcmp(command, "doc") == 0 && at == 1) {
@@ -190,6 +204,8 @@ static void put_arguments(const sm_args *a, const line *l, const char *command) 
         sm_kitcmd_main("kit.doc", args);
         json_decref(args);
     }
+    if (strcmp(command, "market") == 0 && at >= 2)
+        put_market();
     for (size_t i = 0; i < SM_ARRAY_LEN(arguments); i++) {
         if (strcmp(arguments[i].command, command) != 0)
             continue;

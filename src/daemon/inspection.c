@@ -277,7 +277,9 @@ static sm_rc make_one(making *m, sm_inspection **out, sm_err *err) {
     if (m->name)
         from_config(m, "instances", p->id);
     sm_rc rc = sm_assoc_check_id(p->id, err);
-    if (rc == SM_OK && m->name && !json_is_object(m->setup))
+    /* An empty table of Lua is an empty list in JSON. */
+    if (rc == SM_OK && m->name && !json_is_object(m->setup) &&
+        !(json_is_array(m->setup) && json_array_size(m->setup) == 0))
         rc = sm_err_set(err, SM_INVALID, "expected a table with account, schedule, params");
     if (rc != SM_OK)
         goto out;

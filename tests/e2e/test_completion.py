@@ -59,6 +59,10 @@ def test_bash_words():
         assert bash(p, "selfmon-lua run --once -p sh") == ["shop.run:"]
         assert bash(p, "selfmon-lua doc crypto.uu") == ["crypto.uuid"]
         assert "--junit" in bash(p, "selfmon-lua test --")
+        assert bash(p, "selfmon-lua market ins") == ["install"]
+        assert bash(p, "selfmon-lua market install tls/cert") == ["tls/certificate"]
+        assert bash(p, "selfmon-lua new --from t") == ["tcp"]
+        assert bash(p, "selfmon-lua check sh") == ["shop.run"]
         assert bash(p, "selfmon-lua run insp") == []  # files: bash's own
         assert bash(p, "selfmon-lua nosuch x") == []
         assert not (p.dir / ".selfmon").exists()
@@ -84,7 +88,7 @@ def test_bash_terminal():
     """bash on a terminal: Tab completes a command, an id with @ and a value behind ="""
     with project() as p:
         path = sample(p)
-        p.write("selfmon.conf.lua", 'return { instances = { ["shop.run"] = { one = { schedule = "@daily" }, two = { schedule = "@weekly" } } } }')
+        p.write("selfmon.conf.lua", 'return { instances = { ["shop.run"] = { one = {}, two = { schedule = "@weekly" } } } }')
         term = Terminal(["bash", "--norc", "--noprofile", "-i"], p.dir, PATH=path)
         try:
             term.type('bind "set enable-bracketed-paste off"; source <(selfmon-lua completion bash); echo rea""dy\n')
@@ -93,6 +97,8 @@ def test_bash_terminal():
             term.until(r"stat.*us ")
             term.type("\x15selfmon-lua why shop.run@t\t")
             term.until(r"run@t.*wo ")
+            term.type("\x15selfmon-lua why shop.run@o\t")
+            term.until(r"run@o.*ne ")
             term.type("\x15selfmon-lua runs --status=time\t")
             term.until(r"=time.*out ")
             term.type("\x15selfmon-lua lint insp\t")
