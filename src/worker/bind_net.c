@@ -13,6 +13,7 @@
 #include "worker/luaval.h"
 #include "worker/modules.h"
 #include "worker/net_read.h"
+#include "worker/runclock.h"
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,8 +92,18 @@ void sm_net_perform(lua_State *L, const char *where, sm_netop *ops, size_t n) {
         sm_run_check(L);
     }
     if (run->host->net_asked && run->host->ask) {
-        for (size_t i = 0; i < n && !atomic_load(&run->stop); i++)
+        struct sm_runclock *clock = run->host->clock, before = {0}, after = {0};
+        if (clock)
+            before = after = *clock;
+        for (size_t i = 0; i < n && !atomic_load(&run->stop); i++) {
+            if (clock) /* calls of one `all` begin together */
+                *clock = before;
             sm_net_ask_fake(run, &ops[i]);
+            if (clock && clock->mono_ns > after.mono_ns)
+                after = *clock;
+        }
+        if (clock)
+            *clock = after;
     } else {
         sm_netops_perform(run, ops, n);
         expire(run);

@@ -6,6 +6,7 @@
  */
 #include "worker/luacmd.h"
 #include "base/embedded.h"
+#include "worker/asking.h"
 #include "worker/entry.h"
 #include "worker/fetch.h"
 #include "worker/modules.h"
@@ -35,6 +36,26 @@ static void host_fetch(void *ctx, sm_run *run, const sm_fetch_req *reqs, sm_fetc
     }
     for (size_t i = 0; i < n; i++)
         sm_fetch_res_fail(&res[i], refused ? "denied" : "connect", "%s", err.msg);
+}
+
+static sm_rc refuse(void *ctx, sm_run *run, const char *what, const json_t *args, const void *body,
+                    size_t n, sm_answer *out, sm_err *err) {
+    bool net = strcmp(what, "net") == 0;
+    (void)ctx;
+    (void)run;
+    (void)args;
+    (void)body;
+    (void)n;
+    snprintf(out->code, sizeof out->code, net ? "denied" : "unavailable");
+    if (net)
+        return sm_err_set(err, SM_DENIED, "specs reach no network: fake it with t.net");
+    return sm_err_set(err, SM_NOT_FOUND, "selfmon.%s works in the run of an inspection only", what);
+}
+
+void sm_luahost_offline(sm_luahost *h) {
+    h->offline = true;
+    h->host.ask = refuse;
+    h->host.net_asked = true;
 }
 
 /* package.preload's loader: the module is named by its argument. */

@@ -9,13 +9,16 @@ typedef struct sm_luahost {
     sm_run run; /* phase SM_PHASE_FREE: not a run, never stopped */
     sm_run_host host;
     struct sm_fetch *fetch; /* started by the first request */
-    bool offline;           /* the state's own requests are refused */
+    bool offline;           /* sm_luahost_offline */
     lua_State *L;
 } sm_luahost;
 
 /* Opens a state with all standard libraries and, in package.preload, every module of scripts and
  * selfmon.internal. h must not move while it is open. SM_INTERNAL when there is no memory. */
 sm_rc sm_luahost_open(sm_luahost *h, sm_err *err);
+/* From now on the state's own requests and connections are refused, as in specs; runs inside it are
+ * the business of their hosts. */
+void sm_luahost_offline(sm_luahost *h);
 void sm_luahost_close(sm_luahost *h);
 /* Sets the global `arg` as lua.c does: argv[script] is arg[0]. */
 void sm_luahost_args(lua_State *L, int argc, char **argv, int script);

@@ -32,7 +32,7 @@ int sm_testcmd_main(const char *root, int argc, char **argv) {
         return EXIT_FAILURES;
     }
     lua_State *L = h.L;
-    h.offline = true;
+    sm_luahost_offline(&h);
     lua_pushcfunction(L, call_main);
     lua_pushstring(L, root);
     lua_createtable(L, argc, 0);

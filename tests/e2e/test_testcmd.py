@@ -304,7 +304,9 @@ def test_no_network():
                  f'it("script", function() t.run("demo/shop.run", {{ url = "{base}/echo" }}, '
                  '{ grants = { "secret:shop" }, secrets = { shop = "x" } }) end)\n'
                  f'it("spec", function()\n  local res, err, code = http.get("{base}/ok")\n'
-                 '  assert.is_nil(res)\n  assert.are.equal("denied", code, err)\nend)\n')
+                 '  assert.is_nil(res)\n  assert.are.equal("denied", code, err)\n'
+                 f'  assert.are.equal("denied", select(3, require "selfmon.net".tcp("127.0.0.1", {base.rsplit(":", 1)[1]})))\n'
+                 '  assert.are.equal("unavailable", select(3, require "selfmon.store".get "x"))\nend)\n')
         done = p.run("test")
         assert "1 success / 0 failures / 1 error" in done.out and "unfaked request GET " + base in done.out, done
         import urllib.request

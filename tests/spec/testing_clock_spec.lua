@@ -47,6 +47,8 @@ function services()
   took(select(2, exec.run{ cmd = "/bin/slow", timeout = 5 }))
   took(select(3, net.tcp("a.example", 1, { timeout = 7 })))
   took(net.tcp("b.example", 2).port)
+  local all = net.all{ { "tcp", "a.example", 1, { timeout = 4 } }, { "tcp", "b.example", 2 } }
+  took(all[1].code, all[2].port)
   store.set("k", 1, { ttl = 10 })
   time.sleep(9)
   took(store.get "k")
@@ -196,8 +198,8 @@ describe("the clock", function()
     assert.are.equal("ok", r.outcome, r.error)
     local lines = {}
     for line in r.log:gmatch "print\t([^\n]*)" do lines[#lines + 1] = line end
-    assert.are.same({ "12.0\t12.0", "5.0\t/bin/slow did not end within 5 s and was ended\ttimeout", "7.0\ttimeout", "1.5\t2", "9.0\t1",
-      "1.0\tnil" }, lines)
+    assert.are.same({ "12.0\t12.0", "5.0\t/bin/slow did not end within 5 s and was ended\ttimeout", "7.0\ttimeout", "1.5\t2", "4.0\ttimeout\t2",
+      "9.0\t1",      "1.0\tnil" }, lines)
     assert.are.equal("timeout", t.run("clock.services", {}, { timeout = 15 }).outcome)
   end)
 
