@@ -1,11 +1,12 @@
--- The scripts shown in README.md, docs/guide.md, docs/script-guide.md and docs/porting-from-python.md load, and the specs
+-- The scripts shown in README.md, the guides and docs/modules/testing.md load, and the specs
 -- shown there pass: every block of Lua that begins with `-- inspections/PATH`.
 local internal = require "selfmon.internal"
 local t = require "selfmon.testing"
 local lfs = require "lfs"
 
 local blocks, libs = {}, {}
-for _, page in ipairs { "README.md", "docs/guide.md", "docs/script-guide.md", "docs/porting-from-python.md" } do
+for _, page in ipairs { "README.md", "docs/guide.md", "docs/script-guide.md", "docs/porting-from-python.md",
+                         "docs/modules/testing.md" } do
   local f = assert(io.open(page))
   for text in f:read "a":gmatch "\n```lua\n(%-%- inspections/.-\n)```" do
     local file = text:match "^%-%- inspections/(%S+%.lua)\n"
