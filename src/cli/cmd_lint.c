@@ -100,11 +100,27 @@ static int64_t shortest(const sm_inspection *p) {
     return least;
 }
 
+/* An instance is the same script: the first one speaks for all. */
+static bool has(const json_t *list, const char *fn) {
+    size_t i;
+    json_t *one;
+    json_array_foreach(list, i, one) {
+        if (strcmp(sm_json_str(one, "fn", ""), fn) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void add_inspection(lint *l, const sm_inspection *p) {
     json_t *params = json_array(), *one = json_object(), *schema;
     const char *name;
     json_t *list = json_object_get(entry(l, p->source->file), "inspections");
     size_t i;
+    if (has(list, p->fn)) {
+        json_decref(params);
+        json_decref(one);
+        return;
+    }
     int64_t period = shortest(p);
     if (json_is_array(p->schema))
         json_array_foreach(p->schema, i, schema)
@@ -112,7 +128,7 @@ static void add_inspection(lint *l, const sm_inspection *p) {
     else
         json_object_foreach(p->schema, name, schema)
             json_array_append_new(params, json_string(name));
-    json_object_set_new(one, "id", json_string(p->id));
+    json_object_set_new(one, "id", json_stringn(p->id, strcspn(p->id, "@")));
     json_object_set_new(one, "fn", json_string(p->fn));
     json_object_set_new(one, "line", json_integer(sm_json_int(p->spec, "line", 0)));
     json_object_set_new(one, "params", params);
@@ -145,8 +161,7 @@ static void told_loaded(void *ctx, const sm_app *app, bool first) {
         free(place);
     }
     for (size_t i = 0; i < n; i++)
-        if (!strchr(list[i]->id, '@')) /* an instance is the same script */
-            add_inspection(l, list[i]);
+        add_inspection(l, list[i]);
     l->loaded = n;
 }
 

@@ -136,6 +136,16 @@ def test_permissions_in_modules():
         assert f["rule"] == "SM017" and "secret:shop" in f["message"] and "lib/key.lua" in f["message"], f
 
 
+def test_instances():
+    """a script of which the configuration makes several inspections is judged once"""
+    with project() as p:
+        p.script("a.lua", 'monitor{ title = "T", params = { url = "x" } }\nfunction run(params) end\n')
+        p.write("selfmon.conf.lua", 'return { instances = { ["a.run"] = { de = { params = { url = "y" } }, fr = { schedule = "@hourly" } } } }')
+        found = findings(p)
+        assert sorted(f["rule"] for f in found) == ["SM011", "SM018"], found
+        assert all("a.run:" in f["message"] for f in found), found
+
+
 def test_shipped():
     """nothing is found in the inspections that come with the program"""
     with project() as p:
