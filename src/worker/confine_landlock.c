@@ -46,7 +46,8 @@ static const char *const folders[] = {
     "/var/lib/ca-certificates", "/etc/crypto-policies",
     /* what libraries load: name service modules, OpenSSL's providers, libgcc at a thread's end */
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
-    /* selfmon.host; /proc of others stays closed, Landlock forbids looking into processes */
+    /* selfmon.host; of other processes what every user may see, Landlock forbids looking into them
+     */
     "/proc", "/sys"};
 
 /* Files in folders that hold other things as well. */

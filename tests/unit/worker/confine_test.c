@@ -398,6 +398,9 @@ static void needs(int out) {
     WORKS(out, reads("/proc/meminfo"));
     WORKS(out, reads("/proc/self/mountinfo"));
     WORKS(out, reads("/proc/stat"));
+    WORKS(out, reads("/proc/net/dev"));
+    WORKS(out, reads("/proc/net/tcp"));
+    WORKS(out, reads("/proc/sys/fs/file-nr"));
     WORKS(out, reads("/etc/hosts"));
     WORKS(out, reads("/etc/resolv.conf") || errno == ENOENT);
     WORKS(out, reads("/etc/ssl/certs/ca-certificates.crt"));
