@@ -44,13 +44,16 @@ monitor{
   permissions = { "exec:/usr/bin/docker" },
   events = { recover = true, on_change = true, remind = "1d", max_dimensions = 50 },
   params = {
-    expect  = { type = "list", items = "string", default = {}, order = 1, doc = "names of containers that must run" },
-    exclude = { type = "list", items = "string", default = {}, order = 2, doc = "names of containers to leave out" },
-    timeout = { type = "duration", default = "20s", order = 3, doc = "how long an answer may take" },
-    client  = { type = "string", default = "/usr/bin/docker", order = 4, doc = "path of docker; needs its own grant" },
+    enabled = { type = "boolean", default = false, order = 1,
+      doc = "true, once the permission exec:/usr/bin/docker is granted" },
+    expect  = { type = "list", items = "string", default = {}, order = 2, doc = "names of containers that must run" },
+    exclude = { type = "list", items = "string", default = {}, order = 3, doc = "names of containers to leave out" },
+    timeout = { type = "duration", default = "20s", order = 4, doc = "how long an answer may take" },
+    client  = { type = "string", default = "/usr/bin/docker", order = 5, doc = "path of docker; needs its own grant" },
   },
 }
 function run(params)
+  if not params.enabled then return log.info "nothing to look at: set the parameter enabled" end
   local name, events, by_name, skip = host.name(), {}, {}, {}
   local function add(container, check, status, title, message)
     events[#events + 1] = { title = ("%s: %s"):format(name, title), status = status, message = message,

@@ -13,6 +13,8 @@ local function containers(list)
 end
 
 local function run(params)
+  params = params or {}
+  params.enabled = params.enabled == nil or params.enabled
   local r = t.run("container/docker.run", params, { grants = { "exec:" .. DOCKER } })
   local by = {}
   for _, e in ipairs(r.events) do by[(e.dimension_tags.container or "") .. ":" .. e.dimension_tags.check] = e end
@@ -20,6 +22,13 @@ local function run(params)
 end
 
 describe("container/docker", function()
+  it("does nothing until it is told to", function()
+    local r = run { enabled = false }
+    assert.are.equal("ok", r.outcome, r.error)
+    assert.are.same({}, t.execs())
+    assert.is_truthy(r.log:find("set the parameter enabled", 1, true))
+  end)
+
   it("says nothing when all containers are well", function()
     containers { { "web", "running", "Up 3 hours (healthy)" }, { "job", "exited", "Exited (1) 2 days ago" } }
     local r = run { expect = { "web" } }

@@ -23,12 +23,15 @@ monitor{
   permissions = { "exec:/usr/bin/systemctl" },
   events = { recover = true, on_change = true, remind = "1d", max_dimensions = 30 },
   params = {
-    critical = { type = "list", items = "string", default = {}, order = 1,
+    enabled  = { type = "boolean", default = false, order = 1,
+      doc = "true, once the permission exec:/usr/bin/systemctl is granted" },
+    critical = { type = "list", items = "string", default = {}, order = 2,
       doc = "units whose failure is critical, such as nginx.service; * stands for any text" },
-    exclude  = { type = "list", items = "string", default = {}, order = 2, doc = "units to leave out, likewise" },
+    exclude  = { type = "list", items = "string", default = {}, order = 3, doc = "units to leave out, likewise" },
   },
 }
 function run(params)
+  if not params.enabled then return log.info "nothing to look at: set the parameter enabled" end
   local r, err, code = exec.run{ cmd = "/usr/bin/systemctl", timeout = 20,
     args = { "list-units", "--state=failed", "--all", "--plain", "--no-legend", "--no-pager", "--full" } }
   if not r and code == "not_found" then return log.info "this machine has no systemd" end

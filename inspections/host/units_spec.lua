@@ -2,7 +2,11 @@ local t = require "selfmon.testing"
 
 local SYSTEMCTL = "/usr/bin/systemctl"
 
-local function run(params) return t.run("host/units.run", params, { grants = { "exec:" .. SYSTEMCTL } }) end
+local function run(params)
+  params = params or {}
+  params.enabled = params.enabled == nil or params.enabled
+  return t.run("host/units.run", params, { grants = { "exec:" .. SYSTEMCTL } })
+end
 
 describe("host/units", function()
   it("says nothing when no unit has failed", function()
@@ -27,6 +31,13 @@ describe("host/units", function()
     assert.is_truthy(e.message:find("`nginx.service` (A high performance web server) on **web1**", 1, true), e.message)
     assert.are.equal("error", r.events[2].status)
     assert.are.equal("mnt-data.mount", r.events[2].dimension_tags.unit)
+  end)
+
+  it("does nothing until it is told to", function()
+    local r = run { enabled = false }
+    assert.are.equal("ok", r.outcome, r.error)
+    assert.are.same({}, t.execs())
+    assert.is_truthy(r.log:find("set the parameter enabled", 1, true))
   end)
 
   it("is quiet where there is no systemd, and says so in the log", function()

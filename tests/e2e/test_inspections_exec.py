@@ -332,7 +332,7 @@ def test_units():
     """systemctl of this machine: not booted with systemd is quiet; with it, the run ends well"""
     if not pathlib.Path("/usr/bin/systemctl").exists():
         raise Skip("there is no systemctl")
-    with inspecting("host/units", {}, ["exec:/usr/bin/systemctl"]) as p:
+    with inspecting("host/units", {"enabled": True}, ["exec:/usr/bin/systemctl"]) as p:
         sent = look(p)
         if not pathlib.Path("/run/systemd/system").exists():
             assert sent == set()
@@ -357,7 +357,7 @@ esac
             state.write_text("".join('{"ID":"f00","Image":"nginx:1","Names":"%s","State":"%s","Status":"%s"}\n' % r
                                      for r in rows))
         well = ("web", "running", "Up 3 hours (healthy)"), ("db", "running", "Up 3 hours")
-        with inspecting("container/docker", {"client": client, "expect": ["db"]}, [f"exec:{client}"]) as p:
+        with inspecting("container/docker", {"enabled": True, "client": client, "expect": ["db"]}, [f"exec:{client}"]) as p:
             containers(*well)
             assert look(p) == set()
             containers(("web", "running", "Up 3 hours (unhealthy)"), ("app", "restarting", "Restarting (1) 4 seconds ago"),
