@@ -52,7 +52,7 @@ permission `exec:/path/to/program`. Nothing of a program is left when its run ha
     } },
   },
   functions = {
-    { name = "run", permission = "exec:/usr/bin/uptime", doc = [[Runs a program and waits for its end. Any exit code is an answer. Raises for a wrong call and without the
+    { name = "run", discard = true, permission = "exec:/usr/bin/uptime", doc = [[Runs a program and waits for its end. Any exit code is an answer. Raises for a wrong call and without the
 permission; a program that cannot be run, does not end in time or breaks a limit is nil, message, code.]],
       params = { { "opts", "selfmon.exec.Options", "what to run" } },
       returns = { { "result", "selfmon.exec.Result?", "what it said" }, { "message", "string?", "what went wrong" },

@@ -106,7 +106,7 @@ which addresses scripts reach; link-local and cloud metadata addresses never are
     verb("patch", "A PATCH request.", 'print(http.patch("https://api.example/flag", { json = { on = true }, timeout = 5 }))'),
     verb("delete", "A DELETE request.", 'print(http.delete("https://api.example/lock", { timeout = 5 }))'),
     {
-      name = "request",
+      name = "request", discard = true,
       doc = "A request with any method; `url` and `method` are among the options.",
       params = { { "opts", "selfmon.http.Request" } },
       returns = RETURNS,

@@ -99,14 +99,14 @@ SOA `mname rname serial refresh retry expire minimum`; CAA `flags tag`.]], field
     } },
     { name = "selfmon.net.Connection", doc = "A connection; closed with the run, by `close`, or as a `<close>` variable.",
       methods = {
-        { name = "send", doc = [[Sends its arguments one after the other: strings, secrets, and {length = text or secret}, whose
+        { name = "send", discard = true, doc = [[Sends its arguments one after the other: strings, secrets, and {length = text or secret}, whose
 length goes out in digits, as protocols want it that announce what follows.]],
           params = { { "...", "string|number|selfmon.Secret|table" } }, returns = returns("sent", "true?"),
           example = [[
 local net = require "selfmon.net"
 local conn <close> = assert(net.open("redis.example", 6379))
 conn:send("PING\r\n")]] },
-        { name = "receive", doc = [[Waits for a line (without its end), for so many bytes (up to 1 MiB), or for whatever comes
+        { name = "receive", discard = true, doc = [[Waits for a line (without its end), for so many bytes (up to 1 MiB), or for whatever comes
 next ("available"). What came too early stays for the next call.]],
           params = { { "how?", "\"line\"|\"available\"|integer", "\"line\"" }, { "timeout?", "number", "seconds" } },
           returns = returns("text", "string?"),
@@ -114,7 +114,7 @@ next ("available"). What came too early stays for the next call.]],
 local net = require "selfmon.net"
 local conn <close> = assert(net.open("mail.example", 25))
 print(conn:receive "line")]] },
-        { name = "starttls", doc = "Begins TLS on the open connection, after the protocol's own words for it.",
+        { name = "starttls", discard = true, doc = "Begins TLS on the open connection, after the protocol's own words for it.",
           params = { { "opts?", "selfmon.net.ConnTls" } }, returns = returns("begun", "true?"),
           example = [[
 local net = require "selfmon.net"

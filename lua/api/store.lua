@@ -28,7 +28,7 @@ Integers of 64 bits are exact; `cjson.null` inside a value stays `cjson.null`.]]
 local store = require "selfmon.store"
 local last = store.get("offset") or 0
 print(last)]] },
-    { name = "set", doc = [[Keeps a value: whatever cjson can encode, but not nil. It is on disk when this returns true. Setting a
+    { name = "set", discard = true, doc = [[Keeps a value: whatever cjson can encode, but not nil. It is on disk when this returns true. Setting a
 key anew without `ttl` makes it stay. A call that fails also leaves a line in the run's log. Codes: "quota", "too_large", "full" (the disk), "busy".]],
       params = { { "key", "string", "1..256 bytes of text" }, { "value", "any", "at most 64 KiB as JSON" },
                  { "opts?", "selfmon.store.SetOptions" } },
@@ -37,13 +37,13 @@ key anew without `ttl` makes it stay. A call that fails also leaves a line in th
 local store = require "selfmon.store"
 store.set("offset", 4096)
 store.set("seen", { ids = { 1, 2, 3 } }, { ttl = "1h", scope = "shop" })]] },
-    { name = "delete", doc = "Removes a key. Answers whether it was there.",
+    { name = "delete", discard = true, doc = "Removes a key. Answers whether it was there.",
       params = { { "key", "string" }, { "opts?", "selfmon.store.Options" } },
       returns = { { "was_there", "boolean?" }, { "message", "string?" }, { "code", "string?" } },
       example = [[
 local store = require "selfmon.store"
 print(store.delete("offset"))]] },
-    { name = "incr", doc = [[Adds to a number in one step, so that runs at the same time lose nothing; a key that is not there counts as 0.
+    { name = "incr", discard = true, doc = [[Adds to a number in one step, so that runs at the same time lose nothing; a key that is not there counts as 0.
 `ttl` holds for a key that is made by this call; one that is there keeps its time, so that a counter of an hour ends.
 Code "value": it holds something else than a number, or the sum is none.]],
       params = { { "key", "string" }, { "by?", "number", "1 unless told; may be negative or a fraction" },

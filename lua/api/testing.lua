@@ -127,7 +127,7 @@ servers and writes that file. Raises when it is not there.]],
       ]],
     },
     {
-      name = "store",
+      name = "store", discard = true,
       doc = [[Puts values into the store that the runs of this test see, and answers all that is there now, what runs wrote
 included.]],
       params = { { "values?", "table<string, any>" }, { "scope?", "string", "name of a shared memory" } },

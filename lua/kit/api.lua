@@ -113,7 +113,7 @@ function M.example(fn)
   local text = without_margin(fn.example or "")
   local module = fn.module
   if module.globals or fn.script or fn.spec or text:find("require", 1, true) then return text end
-  local name = module.short:gsub("%..*", "")
+  local name = module.short == "testing" and "t" or module.short:gsub("%..*", "")
   return ("local %s = require %q\n%s"):format(name, module.module, text)
 end
 

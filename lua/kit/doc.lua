@@ -77,7 +77,7 @@ end
 local function show_function(fn)
   print(bold(api.call(fn)))
   print(wrap(fn.doc, "  "))
-  if fn.permission then print(("\n  Permission: %s (see `selfmon-lua doc permissions`)"):format(fn.permission)) end
+  if fn.permission then print(("\n  Needs a permission, in the example %s (see `selfmon-lua doc permissions`)"):format(fn.permission)) end
   if fn.params[1] then
     print "\nParameters"
     rows(named(fn.params), "  ")
@@ -130,7 +130,7 @@ end
 local function show_all(modules, topics)
   local list = {}
   for _, module in ipairs(modules) do
-    list[#list + 1] = { module.globals and "globals" or module.module, one_line(module.doc, 20) }
+    list[#list + 1] = { module.globals and "globals" or module.module, one_line(module.doc, 24) }
   end
   print "Modules"
   rows(list, "  ")

@@ -32,7 +32,7 @@ end
 local function add_function(out, fn, head)
   out[#out + 1] = ""
   comment(out, fn.doc)
-  if fn.permission then comment(out, ("\nNeeds the permission `%s`."):format(fn.permission)) end
+  if fn.permission then comment(out, ("\nNeeds a permission, in the example `%s`."):format(fn.permission)) end
   local example = api.example(fn)
   if example ~= "" then comment(out, "\n```lua\n" .. example .. "\n```") end
   local names = {}
@@ -68,6 +68,13 @@ local function add_types(out, module)
   end
 end
 
+-- Is the value a table of functions, as host.file?
+local function has_functions(module, name)
+  for _, fn in ipairs(module.all) do
+    if not fn.owner and fn.name:match "^(.*)%." == name then return true end
+  end
+end
+
 local function stub(module)
   local out = { M.MARK .. "---@meta " .. (module.globals and "_" or module.module) }
   local itself
@@ -88,7 +95,11 @@ local function stub(module)
   else
     comment(out, module.doc)
     out[#out + 1] = "---@class " .. module.module
-    fields(out, module.values)
+    local plain = {}
+    for _, value in ipairs(module.values) do
+      if not has_functions(module, value[1]) then plain[#plain + 1] = value end
+    end
+    fields(out, plain)
     out[#out + 1] = "local M = {}"
     local inner = {}
     for _, fn in ipairs(module.all) do

@@ -59,7 +59,7 @@ local M = {}
 
 ---Runs a program and waits for its end. Any exit code is an answer. Raises for a wrong call and without the
 ---permission; a program that cannot be run, does not end in time or breaks a limit is nil, message, code.
----Needs the permission `exec:/usr/bin/uptime`.
+---Needs a permission, in the example `exec:/usr/bin/uptime`.
 ---```lua
 ---local exec = require "selfmon.exec"
 ---local r, err = exec.run{ cmd = "/usr/bin/uptime", timeout = 5 }
@@ -70,12 +70,11 @@ local M = {}
 ---@return selfmon.exec.Result? result what it said
 ---@return string? message what went wrong
 ---@return string? code timeout, not_found, denied, too_large, limit, …
----@nodiscard
 function M.run(opts) end
 
 ---Runs a monitoring plugin (Nagios, Icinga, Monitoring Plugins) and reads its status, texts and performance data.
 ---Otherwise as run.
----Needs the permission `exec:/usr/lib/nagios/plugins/check_load`.
+---Needs a permission, in the example `exec:/usr/lib/nagios/plugins/check_load`.
 ---```lua
 ---local exec = require "selfmon.exec"
 ---local r, err = exec.nagios{ cmd = "/usr/lib/nagios/plugins/check_load", args = { "-w", "4,3,2", "-c", "8,6,4" } }

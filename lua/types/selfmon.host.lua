@@ -203,7 +203,6 @@
 ---and command lines need a permission. What it shows of processes and files is read by the daemon, which checks the permission
 ---again; nothing is written, ever.
 ---@class selfmon.host
----@field file table files of this machine that are granted: stat, list, read, tail
 local M = {}
 
 ---The machine's host name.
@@ -386,7 +385,7 @@ M.file = {}
 
 ---What is known of a file or directory. Needs the permission `file:PATH`. A link is followed
 ---when it leads to what is granted as well; else nil, message, "denied". "not_found": there is none.
----Needs the permission `file:/var/log/app.log`.
+---Needs a permission, in the example `file:/var/log/app.log`.
 ---```lua
 ---local host = require "selfmon.host"
 ---local stat = assert(host.file.stat("/var/log/app.log"))
@@ -401,7 +400,7 @@ function M.file.stat(path) end
 
 ---Files of a directory, by name; links are not followed. Needs the permission `file:DIRECTORY/PATTERN`
 ---(or one that covers it); files that are not granted are left out. Above 10,000: nil, message, "limit".
----Needs the permission `file:/var/log/*`.
+---Needs a permission, in the example `file:/var/log/*`.
 ---```lua
 ---local host = require "selfmon.host"
 ---for _, file in ipairs(assert(host.file.list("/var/log", { pattern = "*.log" }))) do print(file.path, file.size) end
@@ -415,7 +414,7 @@ function M.file.stat(path) end
 function M.file.list(directory, opts) end
 
 ---Bytes of a regular file (no FIFO, no device). Needs the permission `file:PATH`.
----Needs the permission `file:/var/log/app.log`.
+---Needs a permission, in the example `file:/var/log/app.log`.
 ---```lua
 ---local host = require "selfmon.host"
 ---local text, more = host.file.read("/var/log/app.log", { max = 4096 })
@@ -432,7 +431,7 @@ function M.file.read(path, opts) end
 ---Lines that were added to a file since the cursor; without one the last lines. Each line comes once,
 ---however the file is rotated (renamed, or copied and emptied), as long as the rotated file is beside it, not compressed and
 ---granted (`file:/var/log/app.log*`). Lines are cut at 8 KiB; bytes that are no UTF-8 become U+FFFD; at most 50,000 lines.
----Needs the permission `file:/var/log/app.log*`.
+---Needs a permission, in the example `file:/var/log/app.log*`.
 ---```lua
 ---local host = require "selfmon.host"
 ---local store = require "selfmon.store"

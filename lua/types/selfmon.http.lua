@@ -182,7 +182,6 @@ function M.delete(url, opts) end
 ---@return selfmon.http.Result? result
 ---@return string? message
 ---@return string? code dns connect timeout tls redirect denied too_large partial closed protocol cancelled
----@nodiscard
 function M.request(opts) end
 
 ---Many requests at once, at most 64 at a time. The answers come in the same order; one that failed is `{ error =

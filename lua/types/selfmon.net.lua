@@ -144,7 +144,6 @@ local Connection = {}
 ---@return true? sent
 ---@return string? message
 ---@return string? code
----@nodiscard
 function Connection:send(...) end
 
 ---Waits for a line (without its end), for so many bytes (up to 1 MiB), or for whatever comes
@@ -159,7 +158,6 @@ function Connection:send(...) end
 ---@return string? text
 ---@return string? message
 ---@return string? code
----@nodiscard
 function Connection:receive(how, timeout) end
 
 ---Begins TLS on the open connection, after the protocol's own words for it.
@@ -175,7 +173,6 @@ function Connection:receive(how, timeout) end
 ---@return true? begun
 ---@return string? message
 ---@return string? code
----@nodiscard
 function Connection:starttls(opts) end
 
 ---Where it leads: {ip, port, timings, protocol}; `protocol` is that of TLS.

@@ -10,7 +10,7 @@
 
 ---The secret of that name in `secrets` of the configuration. Without a grant it raises and names the line to add; it
 ---may not be called while a script is loading.
----Needs the permission `secret:shop`.
+---Needs a permission, in the example `secret:shop`.
 ---```lua
 ---local http = require "selfmon.http"
 ---local secret = require "selfmon.secret"

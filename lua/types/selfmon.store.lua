@@ -51,7 +51,6 @@ function M.get(key, opts) end
 ---@return true? kept
 ---@return string? message
 ---@return string? code
----@nodiscard
 function M.set(key, value, opts) end
 
 ---Removes a key. Answers whether it was there.
@@ -64,7 +63,6 @@ function M.set(key, value, opts) end
 ---@return boolean? was_there
 ---@return string? message
 ---@return string? code
----@nodiscard
 function M.delete(key, opts) end
 
 ---Adds to a number in one step, so that runs at the same time lose nothing; a key that is not there counts as 0.
@@ -81,7 +79,6 @@ function M.delete(key, opts) end
 ---@return number? sum
 ---@return string? message
 ---@return string? code
----@nodiscard
 function M.incr(key, by, opts) end
 
 ---The keys that begin with a prefix (all without one), sorted by byte.

@@ -57,7 +57,7 @@ local M = {}
 ---platform had sent them. Runs of one test share clock, store and the event policy's memory. Raises for an unknown id,
 ---parameter or option, and for a request or service that was not faked.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.machine{ disks = {} }
 ---local r = t.run("host/disk.run", { warning = "80" })
 ---assert(r.outcome == "ok", r.error)
@@ -73,7 +73,7 @@ function M.run(id, params, opts) end
 ---Answers requests of a route from now on, in this test. The method is GET when left out, a closing * stands for any
 ---rest, the newest route counts. The answer is a table, or a function of the request that returns one.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.http("GET https://shop.example/health", { json = { ok = true }, timings = { total = 0.2 } })
 ---t.http("POST https://hooks.example/*", function(request) return { status = #request.body > 0 and 204 or 400 } end)
 ---t.http("https://gone.example/", { error = "connection refused", code = "connect" })
@@ -84,7 +84,7 @@ function M.http(route, answer) end
 
 ---The requests that the runs of this test made, in order: { method, url, headers, body, … }.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---assert(#t.requests() == 0)
 ---```
 ---@return table[] requests
@@ -94,7 +94,7 @@ function M.requests() end
 ---Sets readings of selfmon.host, shown as given. A reading that is not set answers nil, message, code; the name is
 ---"testhost" unless set.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.machine{ name = "web1", memory = { percent = 42 }, disks = { { mount = "/", percent = 97 } } }
 ---```
 ---@param readings table<string, any> name cpu memory load disks mounts uptime …
@@ -103,7 +103,7 @@ function M.machine(readings) end
 ---Stops the clock of the test: time.now, os.time, os.date and ctx.slot show this instant. Sleeping, waiting for an
 ---answer and t.advance move it, without waiting in truth, and timeouts are judged by it.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.clock "2026-03-01T12:00:00Z"
 ---assert(t.now() == 1772366400)
 ---```
@@ -112,7 +112,7 @@ function M.clock(at) end
 
 ---Moves the clock of the test. Without t.clock before it, the clock stops now.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.clock(0)
 ---t.advance "1h30m"
 ---assert(t.now() == 5400)
@@ -122,7 +122,7 @@ function M.advance(duration) end
 
 ---Seconds since 1970 by the clock of the test, the machine's while it was not stopped.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.clock(60) assert(t.now() == 60)
 ---```
 ---@return number seconds
@@ -132,7 +132,7 @@ function M.now() end
 ---Plays back fixtures/NAME.json beside the spec for requests without a route. `selfmon-lua test --record` asks the
 ---servers and writes that file. Raises when it is not there.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.record "shop" -- fixtures/shop.json
 ---assert(#t.requests() == 0)
 ---```
@@ -142,19 +142,18 @@ function M.record(name) end
 ---Puts values into the store that the runs of this test see, and answers all that is there now, what runs wrote
 ---included.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.store{ offset = 10 }
 ---assert(t.store().offset == 10)
 ---```
 ---@param values? table<string, any>
 ---@param scope? string name of a shared memory
 ---@return table<string, any> all
----@nodiscard
 function M.store(values, scope) end
 
 ---Lets writing to the store fail from now on in this test, as a full disk does.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.store_fails()
 ---```
 ---@param message? string
@@ -165,7 +164,7 @@ function M.store_fails(message, code) end
 ---its first arguments; the newest fake that fits counts. The answer is { code =, stdout =, stderr = }, { signal = },
 ---{ error =, error_code = }, a text (standard output), or a function(args, call) that returns one.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.exec("/usr/bin/mailq", "Mail queue is empty")
 ---t.exec({ "/usr/bin/systemctl", "is-active" }, function(args) return { code = args[2] == "nginx" and 0 or 3 } end)
 ---t.exec("/usr/bin/slow", { error = "it did not end", error_code = "timeout" })
@@ -176,7 +175,7 @@ function M.exec(cmd, answer) end
 
 ---The programs that the runs of this test ran, in order: { cmd, args, stdin, env, timeout, cwd }.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---assert(#t.execs() == 0)
 ---```
 ---@return table[] calls
@@ -187,7 +186,7 @@ function M.execs() end
 ---{ error =, code = } for one that cannot be looked at, or false for one that is gone. Every other file is not there. A
 ---text that begins with the old one is the file grown; another one is a new file.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.file("/var/log/app.log", "one line\n")
 ---t.file("/srv/backup.tar", { size = 10 << 30, mtime = t.now() - 86400 })
 ---t.file("/srv/secret", { error = "permission denied", code = "denied" })
@@ -200,7 +199,7 @@ function M.file(path, what) end
 ---NAME TYPE or HOST; * stands for any text. The answer is true, a table of what differs from a good one, { error =, code = },
 ---for dns a list of values, for open { greeting =, talk = }, or a function of the request that returns one.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.net("tcp db.example:5432", true)
 ---t.net("dns shop.example MX", { "10 mx1.example" })
 ---t.net("ping *", { received = 0 })
@@ -212,7 +211,7 @@ function M.net(route, answer) end
 
 ---What the runs of this test asked of selfmon.net, in order: { what, host, port, … }.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---assert(#t.net_requests() == 0)
 ---```
 ---@return table[] requests
@@ -222,7 +221,7 @@ function M.net_requests() end
 ---Answers a query from now on in this test; a * in its text stands for any text, the newest fake counts. The
 ---answer is { series = … }, { rows = … }, {} for no data, { error =, code = }, or a function of the query that returns one.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.dql("M::cpu:*", { series = { { tags = { host = "web1" }, values = { { 1700000000, 97.5 } } } } })
 ---t.dql("L::*", { rows = { { time = 1700000000, message = "disk full" } } })
 ---```
@@ -232,7 +231,7 @@ function M.dql(text, answer) end
 
 ---The queries that the runs of this test made, in order: { q, since, until_, … }.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---assert(#t.queries() == 0)
 ---```
 ---@return table[] queries
@@ -241,7 +240,7 @@ function M.queries() end
 
 ---Sets the inspections root of this test, where it is not the nearest folder `inspections` above the spec.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.root "inspections"
 ---```
 ---@param path string
@@ -249,7 +248,7 @@ function M.root(path) end
 
 ---Forgets everything that was faked, set and remembered, as happens after each test.
 ---```lua
----local testing = require "selfmon.testing"
+---local t = require "selfmon.testing"
 ---t.reset()
 ---```
 function M.reset() end
