@@ -210,9 +210,11 @@ def test_record_and_replay():
         done = p.run("test")
         assert done.code == 1 and "record again: selfmon-lua test --record inspections/demo/shop_spec.lua" in done.out, done
         assert "has no GET " in done.out, done
-        p.write("inspections/demo/fixtures/shop.json", "{}")
-        done = p.run("test")
-        assert done.code == 1 and "is not a recording of this version" in done.out, done
+        for broken in ("{}", "no JSON", '{"format": 1, "http": [7]}', '{"format": 1, "http": [{"request": "GET x"}]}',
+                       '{"format": 2, "http": []}', '{"format": 1, "http": 7}', '{"format": 1, "exec": [{}]}'):
+            p.write("inspections/demo/fixtures/shop.json", broken)
+            done = p.run("test")
+            assert done.code == 1 and "is not a recording of this version" in done.out, (broken, done)
 
 
 PROGRAMS = '''local exec = require "selfmon.exec"
