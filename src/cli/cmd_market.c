@@ -141,6 +141,30 @@ static sm_rc source_of(const sm_args *a, sm_market_set *out, bool *whole, sm_err
     return rc;
 }
 
+/* What is left to do for what was installed: permissions and parameters. */
+static void tell_needs(const sm_args *a, const sm_market_set *s) {
+    char *text = NULL;
+    size_t n = 0, i;
+    json_t *rows = NULL, *row;
+    if (a->json || a->quiet || sm_market_ask("list", s, &text, &n, NULL) != SM_OK ||
+        sm_json_parse(text, n, ANSWER_MAX, &rows, NULL) != SM_OK) {
+        free(text);
+        return;
+    }
+    json_array_foreach(rows, i, row) {
+        char *params = joined(row, "params", "", sm_strdup(""));
+        char *grants = joined(row, "permissions", "", sm_strdup(""));
+        if (*params || *grants)
+            fprintf(stderr, "%s:%s%s%s%s%s\n", sm_json_str(row, "name", ""),
+                    *params ? " set the parameters " : "", params, *params && *grants ? ";" : "",
+                    *grants ? " grant in selfmon.conf.lua: " : "", grants);
+        free(params);
+        free(grants);
+    }
+    json_decref(rows);
+    free(text);
+}
+
 static sm_rc install(const sm_args *a, const char *root, json_t *all, size_t *kept, sm_err *err) {
     sm_market_set source = {.n = 0}, set = {.n = 0};
     bool whole = false;
@@ -154,6 +178,8 @@ static sm_rc install(const sm_args *a, const char *root, json_t *all, size_t *ke
                             &set, err);
     if (rc == SM_OK)
         rc = put(a, root, &set, all, kept, err);
+    if (rc == SM_OK && !whole) /* others' scripts are not run here, not even in the sandbox */
+        tell_needs(a, &set);
     sm_market_fini(&set);
     sm_market_fini(&source);
     return rc;

@@ -70,6 +70,7 @@ static sm_rc ask(const char *address, fetch *out, sm_err *err) {
     const sm_http_request request = {.method = "GET",
                                      .url = address,
                                      .timeout_s = TIMEOUT_S,
+                                     .ca = getenv("SSL_CERT_FILE"), /* NULL: the system's */
                                      .proxy = proxy,
                                      .max_body = BODY_MAX};
     if (rc == SM_OK) {

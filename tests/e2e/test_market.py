@@ -2,17 +2,23 @@
 """`market`: ready-made inspections: list, install from the program, a folder and an archive, diff and upgrade
 without touching an edit; hostile archives; two at once."""
 import contextlib
+import gzip
 import hashlib
 import http.server
 import io
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import sys
 import tarfile
 import threading
 
 from harness import BINARY, ROOT, clean_env, project, run_all
+
+sys.path.insert(0, str(ROOT / "tests" / "fakes"))
+import certificates
 
 HEADER = re.compile(r"-- from market: source=(\S+) version=(\S+) sha256=([0-9a-f]{64})\n")
 SCRIPT = 'monitor{ title = "Shop", schedule = "@hourly" }\nfunction run() print(require "lib.shop".name) end\n'
@@ -54,8 +60,7 @@ def tree(p):
 def test_list():
     """list: name, what it checks, needs; all that is shipped and nothing else"""
     with project() as p:
-        rows = market(p, "list", "--json").out
-        rows = __import__("json").loads(rows)
+        rows = p.run("market", "list", "--json").json()
         shipped = {str(f.relative_to(ROOT / "inspections"))[:-4] for f in (ROOT / "inspections").rglob("*.lua")
                    if not f.name.endswith("_spec.lua") and not f.name.endswith(".conf.lua") and f.parts[-2] != "lib"
                    and "lib" not in f.relative_to(ROOT / "inspections").parts[:1]}
@@ -298,6 +303,34 @@ def test_archive():
             assert "kept       lib/shop.lua" in done.out and path(p, "lib/shop.lua.new").exists(), done
 
 
+def test_https():
+    """over https with a certificate that is trusted; refused with one that is not"""
+    with project() as p, server() as (s, base):
+        authority = certificates.Authority(p.dir / "ca")
+        cert, key = authority.issue("market")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        s.socket = context.wrap_socket(s.socket, server_side=True)
+        s.files["a.tar.gz"] = tar(GOOD)
+        address = base.replace("http://", "https://") + "/a.tar.gz"
+        args = ("market", "install", address, "--sha256", sha(s.files["a.tar.gz"]))
+        done = p.run(*args)
+        assert done.code == 1 and "certificate" in done.err and tree(p) == {}, done
+        done = p.run(*args, env={"SSL_CERT_FILE": str(authority.ca)})
+        assert done.code == 0 and set(tree(p)) == {"shop/a.lua", "lib/shop.lua"}, done
+
+
+def test_what_is_left_to_do():
+    """install says which parameters to set and what to grant"""
+    with project() as p:
+        rows = {r["name"]: r for r in p.run("market", "list", "--json").json()}
+        done = market(p, "install", *rows)
+        for name, r in rows.items():
+            line = next((x for x in done.err.splitlines() if x.startswith(name + ":")), "")
+            assert all(word in line for word in r["params"] + r["permissions"]), (name, line)
+            assert bool(line) == bool(r["params"] or r["permissions"]), (name, line)
+
+
 def test_other_layouts():
     """an archive without a folder around it, and one without inspections/"""
     for names, want in ((["inspections/a.lua", "x.lua"], {"a.lua"}), (["top/host/a.lua", "top/lib/b.lua"], {"host/a.lua", "lib/b.lua"}),
@@ -344,7 +377,6 @@ def test_hostile_archives():
         info = tarfile.TarInfo("a.lua")
         info.size = 2000
         t.addfile(info, io.BytesIO(b"x" * 2000))
-    import gzip
     refused(gzip.compress(raw.getvalue()[:1024]), "cut off")
 
 
