@@ -160,6 +160,8 @@ def inspecting(which, params, grants, secrets=""):
 def lua(v):
     if isinstance(v, (list, tuple)):
         return "{ " + ", ".join(lua(x) for x in v) + " }"
+    if isinstance(v, bool):
+        return str(v).lower()
     return str(v) if isinstance(v, (int, float)) else "[==[" + str(v) + "]==]"
 
 
