@@ -8,7 +8,7 @@ A script's text holds directives, one a line:
   -- load die|hang        instead of answering
   -- run WHAT [ARGUMENT]  sleep S | hang | die | exit N | report N | lie | garbage | forge |
                           hello | outcome | secret | texts | nice |
-                          ask WHAT [BODY] | asks WHAT ARGS | ask2 (a second one at once) | askwrong (a bad number)
+                          ask WHAT [BODY] | asks WHAT ARGS[BODY] | ask2 (a second one at once) | askwrong (a bad number)
 """
 import json
 import os
@@ -150,8 +150,10 @@ def run(f):
             return result(run_id, "failed", str(len(texts)))
         elif name in ("ask", "asks", "ask2", "askwrong"):
             what, _, body = argument.partition(" ")
-            args = json.loads(body) if name == "asks" else {"x": 1}
-            body = "" if name == "asks" else body
+            args = {"x": 1}
+            if name == "asks":
+                args, end = json.JSONDecoder().raw_decode(body)
+                body = body[end:]
             asked[run_id] = n = asked.get(run_id, 0) + 1
             for k in range(2 if name == "ask2" else 1):
                 send({"t": "ask", "run": run_id, "n": n + k + (name == "askwrong"), "what": what,
