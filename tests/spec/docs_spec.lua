@@ -6,7 +6,7 @@ local lfs = require "lfs"
 
 local blocks, libs = {}, {}
 for _, page in ipairs { "README.md", "docs/guide.md", "docs/script-guide.md", "docs/porting-from-python.md",
-                         "docs/modules/testing.md" } do
+                         "docs/porting-from-nagios.md", "docs/modules/testing.md" } do
   local f = assert(io.open(page))
   for text in f:read "a":gmatch "\n```lua\n(%-%- inspections/.-\n)```" do
     local file = text:match "^%-%- inspections/(%S+%.lua)\n"
