@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEND_MAX = 8 << 20, OPEN_MAX = 64 };
+enum { SEND_MAX = 8 << 20 };
 
 static const char conn_type[] = "selfmon.net.connection";
 
@@ -263,10 +263,11 @@ void sm_net_conn_push(lua_State *L, sm_netop *op) {
     static const luaL_Reg meta[] = {
         {"__gc", conn_gc}, {"__close", conn_end}, {"__tostring", conn_tostring}, {NULL, NULL}};
     sm_run *run = sm_run_of(L);
-    if (run->connections >= OPEN_MAX) {
+    if (run->connections >= SM_NET_OPEN_MAX) {
         lua_gc(L, LUA_GCCOLLECT);
-        if (run->connections >= OPEN_MAX)
-            luaL_error(L, "net.open: more than %d connections are open; close some", (int)OPEN_MAX);
+        if (run->connections >= SM_NET_OPEN_MAX)
+            luaL_error(L, "net.open: more than %d connections are open; close some",
+                       (int)SM_NET_OPEN_MAX);
     }
     conn *c = lua_newuserdatauv(L, sizeof *c, 0);
     memset(c, 0, sizeof *c);

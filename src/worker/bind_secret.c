@@ -29,8 +29,8 @@ static int secret_tostring(lua_State *L) {
 }
 
 static int secret_no_text(lua_State *L) {
-    return luaL_error(L, "a secret cannot become text; pass it as it is to http's auth, headers or "
-                         "body, or to crypto.hmac");
+    return luaL_error(L, "a secret cannot become text; pass it as it is to http's auth, headers "
+                         "or body, to what net sends, or to crypto.hmac");
 }
 
 static int secret_get(lua_State *L) {

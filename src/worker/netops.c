@@ -220,16 +220,20 @@ static void *helper(void *arg) {
 }
 
 static size_t start_helpers(batch *b, pthread_t *threads, size_t want) {
+    pthread_attr_t attr;
     sigset_t all, before;
     size_t n = 0;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, SM_NET_STACK);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for runs' threads */
     pthread_mutex_lock(&b->run->mu);
-    while (n < want && pthread_create(&threads[n], NULL, helper, b) == 0)
+    while (n < want && pthread_create(&threads[n], &attr, helper, b) == 0)
         n++;
     b->alive = n;
     pthread_mutex_unlock(&b->run->mu);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
     return n;
 }
 
@@ -237,6 +241,9 @@ static void perform_all(sm_run *run, sm_netop *ops, size_t n) {
     uint64_t one = 1;
     batch b = {.run = run, .ops = ops, .n = n, .wake_fd = eventfd(0, EFD_CLOEXEC)};
     size_t want = (size_t)(run->limits.http_parallel > 0 ? run->limits.http_parallel : 1);
+    size_t most = (size_t)(SM_NET_OPEN_MAX + 1 - run->connections); /* descriptors are shared */
+    if (want > most)
+        want = most;
     if (want > n)
         want = n;
     pthread_t *threads = sm_calloc(want, sizeof *threads);

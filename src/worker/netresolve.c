@@ -122,7 +122,8 @@ static void job_unref(job *j) {
         return;
     if (j->list)
         freeaddrinfo(j->list);
-    close(j->done_fd);
+    if (j->done_fd >= 0)
+        close(j->done_fd);
     free(j);
 }
 
@@ -149,6 +150,7 @@ static bool start(job *j) {
     sigfillset(&all);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, SM_NET_STACK);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for runs' threads */
     atomic_fetch_add(&j->refs, 1);
     bool ok = pthread_create(&thread, &attr, resolver, j) == 0;
@@ -208,13 +210,14 @@ sm_rc sm_net_resolve(const char *host, int port, int family, const json_t *net, 
     j->family = family;
     snprintf(j->host, sizeof j->host, "%s", host);
     snprintf(j->port, sizeof j->port, "%d", port);
-    j->done_fd = eventfd(0, EFD_CLOEXEC);
-    if (j->done_fd < 0) {
-        rc = sm_err_sys(err, errno, "%s: cannot be looked up", who);
-        goto out;
-    }
+    j->done_fd = -1;
     int code = look_up(j, AI_NUMERICHOST); /* an address needs no thread */
     if (code == EAI_NONAME) {
+        j->done_fd = eventfd(0, EFD_CLOEXEC);
+        if (j->done_fd < 0) {
+            rc = sm_err_sys(err, errno, "%s: cannot be looked up", who);
+            goto out;
+        }
         if (!start(j)) {
             rc = sm_err_set(err, SM_IO, "%s: cannot be looked up: too many threads", who);
             goto out;

@@ -24,8 +24,16 @@ enum {
     SM_NET_RECEIVE_MAX = 1 << 20, /* bytes that one receive may ask for, and a stream keeps */
     SM_NET_LINE_MAX = 64 << 10,   /* bytes of a line */
     SM_NET_ADDRS_MAX = 16,        /* addresses of a name that are tried */
-    SM_NET_HOST_MAX = 253         /* bytes of a name */
+    SM_NET_HOST_MAX = 253,        /* bytes of a name */
+    SM_NET_OPEN_MAX = 64          /* connections of one run that are open at once */
 };
+
+/* Stack of a helper thread; the sanitizers' frames are larger. */
+#ifdef SM_SANITIZED
+enum { SM_NET_STACK = 2 << 20 };
+#else
+enum { SM_NET_STACK = 256 << 10 };
+#endif
 
 /* How long a wait may last, and what ends it early. */
 typedef struct sm_netwait {

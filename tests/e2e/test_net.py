@@ -107,4 +107,21 @@ def test_stopped():
         assert daemon.stop() == 0
 
 
+def test_specs_reach_nothing():
+    """neither a script under test nor its spec reaches a server, also one that is there"""
+    with servers() as s, project() as p:
+        call = f'require "selfmon.net".tcp("127.0.0.1", {s["echo"]})'
+        p.script("a.lua", simple(f"  {call}"))
+        p.script("a_spec.lua", f'''local t = require "selfmon.testing"
+it("script", function() t.run "a.run" end)
+it("spec", function()
+  local res, message, code = {call}
+  assert.are.equal("denied", code)
+  assert.are.equal("specs reach no network: fake it with t.net", message)
+end)''')
+        done = p.run("test")
+        assert "1 success / 0 failures / 1 error" in done.out, done
+        assert f'unfaked net.tcp 127.0.0.1:{s["echo"]} (inspections/a.lua:3); add t.net("tcp 127.0.0.1:' in done.out, done
+
+
 run_all(globals())
