@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 
-from harness import ROOT, project, run_all, simple, wait_for
+from harness import ROOT, Skip, project, run_all, simple, wait_for
 
+LOGROTATE = shutil.which("logrotate", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 GRANT = 'return {{ grant = {{ ["**"] = {{ {} }} }} }}\n'
 
 
@@ -257,6 +258,50 @@ def test_log_written_and_rotated_under_a_daemon():
         assert counted(p) == state["written"], (counted(p), state["written"])
         assert not [r for r in p.runs() if r["outcome"] != "ok"], p.runs()
         assert daemon.stop() == 0
+
+
+def test_logrotate():
+    """log/pattern beside the real logrotate, in every way it rotates; what it compresses at once is told"""
+    if not LOGROTATE:
+        raise Skip("logrotate is not installed")
+    with project() as p:
+        logs = p.dir / "logs"
+        logs.mkdir(mode=0o755)
+        log = logs / "app.log"
+        log.write_text("")
+        ship(p, "log/pattern", f'{{ paths = {{ "{log}" }}, critical = {{ "FATAL" }} }}', f"file:{logs}/app*")
+        assert ran(p) == 0
+        written = 0
+
+        def write(count):
+            nonlocal written
+            with open(log, "a") as f:
+                for _ in range(count):
+                    written += 1
+                    f.write(f"line {written} FATAL\n")
+
+        def rotate(options):
+            conf = p.write("logrotate.conf", f"{log} {{\n  rotate 5\n  {options}\n}}\n")
+            conf.chmod(0o644)
+            done = subprocess.run([LOGROTATE, "-f", "-s", p.dir / "logrotate.state", conf], capture_output=True, text=True)
+            assert done.returncode == 0, done
+
+        for options in ("create", "copytruncate", "dateext\n  dateformat -%s\n  compress\n  delaycompress\n  create",
+                        "dateext\n  dateformat -%s\n  extension .log\n  create"):
+            write(5)
+            ran(p)
+            write(4)
+            rotate(options)
+            write(3)
+            ran(p)
+            assert counted(p) == written, (options, counted(p), written, os.listdir(logs))
+        write(2)
+        rotate("compress\n  create")
+        write(1)
+        ran(p)
+        assert counted(p) == written - 2, (counted(p), written)
+        said = [line["text"] for line in p.runs("--log")[-1]["log"]]
+        assert any("was not found: the rotated files beside it are compressed" in text for text in said), said
 
 
 def test_file_age_in_both_states():
