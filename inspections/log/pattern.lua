@@ -26,8 +26,11 @@ local function read_new(path, seen)
   if why then error("cannot read where " .. path .. " was read to: " .. why) end
   local lines = 0
   for _ = 1, MOST do
-    local t, err, reason = host.file.tail(path, { cursor = cursor, lines = 0, bytes = STEP })
-    if not t then return nil, err, reason end
+    local t, err, reason = host.file.tail(path, { cursor = cursor or nil, start = cursor == false, lines = 0, bytes = STEP })
+    if not t then
+      if reason == "not_found" and cursor == nil then store.set(key, false) end -- it is new when it comes
+      return nil, err, reason
+    end
     if t.skipped then log.warn(t.skipped) end
     for _, line in ipairs(t.lines) do seen(line) end
     lines, cursor = lines + #t.lines, t.cursor
@@ -40,7 +43,7 @@ monitor{
   title = "Log file patterns",
   doc = [[
     Reads what was added to log files since the last run and reports lines that match. The first run begins at the
-    end of the file. Rotations are followed, by rename and by copy and truncate, as long as the rotated file is
+    end of the file; a log that comes later is read from its start. Rotations are followed, by rename and by copy and truncate, as long as the rotated file is
     beside the log, not compressed, and granted as well.
 
     Needs the permission to read the logs, with what rotation makes of their names: `file:/var/log/app.log*`.

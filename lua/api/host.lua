@@ -121,6 +121,7 @@ again; nothing is written, ever.]],
     { name = "selfmon.host.TailOptions", doc = "Where to begin, and how much.", fields = {
       { "cursor", "table?", "where the last tail stopped; as it was given" },
       { "lines", "integer?", "without a cursor: how many of the last lines; 10, up to 10,000; 0 only makes a cursor" },
+      { "start", "boolean?", "without a cursor: true begins at the first byte instead" },
       { "bytes", "integer?", "to read at most; 1 MiB, 1 KiB to 8 MiB" },
     } },
     { name = "selfmon.host.Tail", doc = "New lines of a file.", fields = {

@@ -93,7 +93,7 @@ function ops.tail(f, args)
     from = rotated and 0 or cursor.offset
   end
   local lines, at = lines_of(f.text, from)
-  if not cursor then
+  if not cursor and not args.start then
     local want = args.lines or 10
     if #lines > want then lines = table.move(lines, #lines - want + 1, #lines, 1, {}) end
   end

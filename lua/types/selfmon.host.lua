@@ -188,6 +188,7 @@
 ---@class selfmon.host.TailOptions
 ---@field cursor table? where the last tail stopped; as it was given
 ---@field lines integer? without a cursor: how many of the last lines; 10, up to 10,000; 0 only makes a cursor
+---@field start boolean? without a cursor: true begins at the first byte instead
 ---@field bytes integer? to read at most; 1 MiB, 1 KiB to 8 MiB
 
 ---New lines of a file.

@@ -26,10 +26,10 @@ typedef struct sm_peeked {
  *   stat {path}: value {type, size, mtime, atime, ctime, mode, uid, gid, inode, device, links}
  *   list {path, pattern}: value [{name, path, as stat}], by name; links are not followed
  *   read {path, offset, max}: body, value {more, size}
- *   tail {path, lines, bytes, cursor}: body is `count` lines joined by newlines; value {count,
- *     cursor, rotated, truncated, skipped (sentence), partial (text)}
- * grants: array of permissions ("file:/var/log/app.log"); NULL: everything is granted.
- * SM_DENIED, SM_NOT_FOUND, SM_INVALID (not a regular file, wrong arguments), SM_LIMIT, SM_IO. */
+ *   tail {path, lines, start, bytes, cursor}: body is `count` lines joined by newlines; value
+ * {count, cursor, rotated, truncated, skipped (sentence), partial (text)} grants: array of
+ * permissions ("file:/var/log/app.log"); NULL: everything is granted. SM_DENIED, SM_NOT_FOUND,
+ * SM_INVALID (not a regular file, wrong arguments), SM_LIMIT, SM_IO. */
 sm_rc sm_peek(const json_t *args, const json_t *grants, sm_peeked *out, sm_err *err);
 void sm_peeked_fini(sm_peeked *p);
 /* Why this is no path that can be looked at ("expected an absolute path"), or NULL. */

@@ -334,13 +334,14 @@ static int64_t last_lines(int fd, int64_t size, int64_t want, int64_t budget) {
     return least >= 0 ? least : size;
 }
 
-static sm_rc read_first(tail *t, int64_t lines, sm_err *err) {
+static sm_rc read_first(tail *t, bool start, int64_t lines, sm_err *err) {
     struct stat st;
     int fd = sm_peek_open(t->path, t->grants, &st, err);
     if (fd < 0)
         return err->code;
     t->now = (sm_peek_mark){.device = st.st_dev, .inode = st.st_ino};
-    t->now.offset = last_lines(fd, st.st_size, lines, t->g.budget);
+    if (!start)
+        t->now.offset = last_lines(fd, st.st_size, lines, t->g.budget);
     sm_rc rc = read_lines(&t->g, fd, &t->now, false, t->line, err);
     sm_peek_mark_take(fd, &t->now);
     close(fd);
@@ -373,6 +374,7 @@ static void answer(tail *t, sm_peeked *out) {
 sm_rc sm_peek_tail(const json_t *args, const json_t *grants, sm_peeked *out, sm_err *err) {
     const json_t *cursor = json_object_get(args, "cursor");
     int64_t lines = sm_json_int(args, "lines", LINES_DEFAULT);
+    bool start = sm_json_bool(args, "start", false);
     int64_t bytes = sm_json_int(args, "bytes", SM_PEEK_READ_DEFAULT);
     if (lines < 0 || lines > SM_PEEK_LINES_MAX || bytes < BYTES_MIN || bytes > SM_PEEK_READ_MAX)
         return sm_err_set(err, SM_INVALID, "expected at most %d lines and %d to %d bytes",
@@ -381,7 +383,7 @@ sm_rc sm_peek_tail(const json_t *args, const json_t *grants, sm_peeked *out, sm_
     sm_buf_init(&t.g.lines, OUT_MAX + 4 * LINE_MAX_BYTES);
     t.g.budget = bytes;
     t.line = sm_calloc(1, sizeof *t.line);
-    sm_rc rc = cursor ? read_on(&t, cursor, err) : read_first(&t, lines, err);
+    sm_rc rc = cursor ? read_on(&t, cursor, err) : read_first(&t, start, lines, err);
     if (rc == SM_OK)
         answer(&t, out);
     sm_peek_siblings_fini(&t.found);

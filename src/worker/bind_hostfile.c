@@ -129,6 +129,7 @@ static void push_lines(lua_State *L, const sm_answer *a) {
 static int file_tail(lua_State *L) {
     static const sm_hostopt opts[] = {{"lines", SM_HOSTOPT_INTEGER, 0, SM_PEEK_LINES_MAX},
                                       {"bytes", SM_HOSTOPT_INTEGER, 1024, SM_PEEK_READ_MAX},
+                                      {"start", SM_HOSTOPT_BOOLEAN, 0, 0},
                                       {"cursor", SM_HOSTOPT_TABLE, 0, 0}};
     static const char where[] = "host.file.tail";
     luaL_argcheck(L, lua_gettop(L) <= 2, 3, "expected at most 2 arguments");

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +176,50 @@ static void test_links_of_the_grant(void **state) {
     free(run);
 }
 
+typedef struct swapper {
+    const place *p;
+    atomic_bool stop;
+} swapper;
+
+/* Lets a link lead by turns to what is granted and to what is not. */
+static void *swap_links(void *arg) {
+    swapper *w = arg;
+    char *in = at(w->p, "app/swap"), *next = at(w->p, "app/next");
+    for (int i = 0; !atomic_load(&w->stop); i++) {
+        if (symlink(i % 2 ? "real" : "../secret", next) == 0)
+            rename(next, in);
+    }
+    free(in);
+    free(next);
+    return NULL;
+}
+
+static void test_links_that_change(void **state) {
+    place *p = *state;
+    swapper w = {.p = p};
+    pthread_t thread;
+    put_in(p, "secret", "x");
+    put_in(p, "app/real", "y");
+    assert_int_equal(pthread_create(&thread, NULL, swap_links, &w), 0);
+    int given = 0, denied = 0;
+    for (int i = 0; i < 200000 && (i < 20000 || given == 0 || denied == 0); i++) {
+        sm_peeked out;
+        sm_err err = SM_ERR_INIT;
+        sm_rc rc = look(p, "read", "app/swap", NULL, &out, &err);
+        if (rc == SM_OK) {
+            assert_string_equal(out.body, "y");
+            given++;
+        } else {
+            denied += rc == SM_DENIED;
+        }
+        sm_peeked_fini(&out);
+    }
+    atomic_store(&w.stop, true);
+    pthread_join(thread, NULL);
+    print_message("%d given, %d denied\n", given, denied);
+    assert_true(given > 0 && denied > 0);
+}
+
 static void test_no_files(void **state) {
     place *p = *state;
     char *fifo = at(p, "app/fifo");
@@ -293,6 +339,11 @@ static void test_first_lines(void **state) {
     json_decref(p->cursor);
     p->cursor = NULL;
     reads(p, "one|two||three|half whole|four|five");
+    json_decref(p->cursor);
+    p->cursor = NULL;
+    got = tail(p, "{\"lines\":1,\"start\":true}", NULL);
+    assert_string_equal(got, "one|two||three|half whole|four|five");
+    free(got);
 }
 
 static void test_renamed(void **state) {
@@ -500,6 +551,7 @@ int main(void) {
         T(test_stat_and_read),
         T(test_what_is_not_granted),
         T(test_links_of_the_grant),
+        T(test_links_that_change),
         T(test_no_files),
         T(test_list),
         T(test_first_lines),
