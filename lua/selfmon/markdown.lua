@@ -123,7 +123,7 @@ function M.table(rows, columns)
     for c = 1, width do
       local v = row[c]
       if v == nil then v = row[keys[c]] end
-      cells[c] = cell(v, ("markdown.table: rows[%d], column %s"):format(r, titles[c]), 2)
+      cells[c] = cell(v, ("markdown.table: rows[%d], column %d"):format(r, c), 2)
       if cells[c] ~= "" then right[c] = right[c] ~= false and type(v) == "number" end
     end
     lines[r] = "| " .. table.concat(cells, " | ") .. " |"

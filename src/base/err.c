@@ -59,6 +59,11 @@ static void err_format(sm_err *err, const char *tail, const char *fmt, va_list a
         text[len] = '\0';
     }
     sentence_clean(text, len, cut);
+    if (cut) {
+        static const char ellipsis[] = "\xe2\x80\xa6";
+        size_t keep = sm_utf8_cut(text, strlen(text), sizeof text - sizeof ellipsis);
+        memcpy(text + keep, ellipsis, sizeof ellipsis);
+    }
     memcpy(err->msg, text, strlen(text) + 1);
 }
 

@@ -1,9 +1,10 @@
 /* secret: bytes that nothing can format, and the mask that keeps them out of texts.
  *
  * A secret is copied in, lent out and zeroed when freed. While it lives, its spellings (as it is,
- * URL-encoded, JSON-escaped, base64 at three offsets) are in the process's mask, through which log
- * lines and answers pass. The mask is the last net, not the way secrets are kept apart. It is one
- * of the places that own process-wide state; a read-write lock guards it, so any thread may call.
+ * URL-encoded, JSON-escaped, hex, base64 at three offsets) are in the process's mask, through which
+ * log lines and answers pass. The mask is the last net, not the way secrets are kept apart. It is
+ * one of the places that own process-wide state; a read-write lock guards it, so any thread may
+ * call.
  */
 #include "base/secret.h"
 #include "base/buf.h"
@@ -14,7 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MASK_MIN = 6 }; /* shorter values would mask half of every text */
+enum {
+    MASK_MIN = 6,    /* shorter values would mask half of every text */
+    MASK_CUT_MIN = 8 /* what is left of a secret that was shortened is masked from here on */
+};
 
 struct sm_secret {
     size_t n;     /* bytes without the NUL */
@@ -185,6 +189,14 @@ static size_t spell_base64(const char *p, size_t n, size_t offset, bool url, cha
     return o;
 }
 
+static size_t spell_hex(const char *p, size_t n, const char *digits, char *out) {
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = digits[(unsigned char)p[i] >> 4];
+        out[2 * i + 1] = digits[(unsigned char)p[i] & 15];
+    }
+    return 2 * n;
+}
+
 /* Gives every spelling of the secret to `visit`; a spelling may come twice. */
 static void spell_all(const sm_secret *s, void (*visit)(const char *text, size_t n)) {
     if (s->n < MASK_MIN) {
@@ -198,6 +210,8 @@ static void spell_all(const sm_secret *s, void (*visit)(const char *text, size_t
     visit(out, spell_url(s->bytes, s->n, "X", true, out));
     visit(out, spell_json(s->bytes, s->n, false, out));
     visit(out, spell_json(s->bytes, s->n, true, out));
+    visit(out, spell_hex(s->bytes, s->n, "0123456789abcdef", out));
+    visit(out, spell_hex(s->bytes, s->n, "0123456789ABCDEF", out));
     for (size_t offset = 0; offset < 3; offset++) {
         visit(out, spell_base64(s->bytes, s->n, offset, false, out));
         visit(out, spell_base64(s->bytes, s->n, offset, true, out));
@@ -235,16 +249,44 @@ const char *sm_secret_bytes(const sm_secret *s, size_t *n) {
     return s->bytes;
 }
 
-/* Length of the longest spelling that stands at p, or 0. With the lock held. */
-static size_t mask_at(const char *p, size_t n) {
-    unsigned char c = (unsigned char)p[0];
-    for (size_t i = mask.start[c]; i < mask.start[c + 1]; i++) {
-        const pattern *it = &mask.items[i];
-        if (it->n <= n && memcmp(it->text, p, it->n) == 0) {
-            return it->n;
+/* The sign that a text was shortened, as our sentences and Lua's write it, at p + *len or within
+ * the last three bytes before, which may be its own as well. */
+static bool is_cut(const char *p, size_t n, size_t *len) {
+    for (size_t back = 0; back <= 3 && back < *len; back++) {
+        size_t at = *len - back, dots = at;
+        if (at + 3 <= n && memcmp(p + at, "\xef\xbf\xbd", 3) == 0) {
+            dots += 3; /* half a character */
+        }
+        while (dots < n && dots < at + 6 && p[dots] == '.') {
+            dots++;
+        }
+        /* A sentence within a sentence may be shortened within the dots. */
+        if ((dots >= at + 3 && p[dots - 1] == '.' && p[dots - 3] == '.') ||
+            (dots + 3 <= n && memcmp(p + dots, "\xe2\x80\xa6", 3) == 0)) {
+            *len = at;
+            return true;
         }
     }
-    return 0;
+    return false;
+}
+
+/* Length of the longest spelling that stands at p, or of the beginning of one that was shortened
+ * there; or 0. With the lock held. */
+static size_t mask_at(const char *p, size_t n) {
+    unsigned char c = (unsigned char)p[0];
+    size_t longest = 0;
+    for (size_t i = mask.start[c]; i < mask.start[c + 1]; i++) {
+        const pattern *it = &mask.items[i];
+        size_t same = 1, max = it->n < n ? it->n : n;
+        while (same < max && it->text[same] == p[same]) {
+            same++;
+        }
+        bool whole = same == it->n;
+        if (same > longest && (whole || (same >= MASK_CUT_MIN && is_cut(p, n, &same)))) {
+            longest = same;
+        }
+    }
+    return longest;
 }
 
 char *sm_mask(const char *p, size_t n, size_t *out_n) {
@@ -281,4 +323,13 @@ bool sm_mask_needed(const char *p, size_t n) {
     }
     pthread_rwlock_unlock(&mask.lock);
     return hit;
+}
+
+char *sm_mask_borrowed(const char **p, size_t *n) {
+    if (!sm_mask_needed(*p, *n)) {
+        return NULL;
+    }
+    char *masked = sm_mask(*p, *n, n);
+    *p = masked;
+    return masked;
 }

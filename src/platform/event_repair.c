@@ -1,11 +1,12 @@
-/* event_repair: repairs what scripts read from the world: bad UTF-8, control bytes, over-long or
- * empty texts (script-api 4, "The world's data is repaired").
+/* event_repair: repairs what scripts read from the world: known secrets, bad UTF-8, control bytes,
+ * over-long or empty texts (script-api 4, "The world's data is repaired").
  *
  * Each repair leaves one sentence for the run log. The result of a repair needs no further repair,
  * so that the daemon's second check changes nothing. Called by event.c only; any thread.
  */
 #include "platform/event_repair.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "platform/event.h"
 #include "platform/text.h"
@@ -28,7 +29,11 @@ void sm_event_note(json_t *notes, const char *path, const char *sentence) {
 
 static char *repair_utf8(const char *p, size_t n, const char *path, json_t *notes, size_t *len) {
     bool changed = false;
+    char *masked = sm_mask_borrowed(&p, &n);
     char *s = sm_utf8_repair(p, n, len, &changed);
+    if (masked)
+        sm_event_note(notes, path, "a secret was masked");
+    free(masked);
     if (changed)
         sm_event_note(notes, path, "invalid UTF-8 became U+FFFD");
     return s;

@@ -5,6 +5,7 @@
 #include "worker/modules.h"
 #include "worker/luaval.h"
 #include "worker/run.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include <lauxlib.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ static void add(line *l, const char *p, size_t n) {
 
 /* A text as it is when it reads as one word, else in quotes. */
 static void add_text(line *l, const char *p, size_t n) {
+    char *masked = sm_mask_borrowed(&p, &n);
     bool plain = n > 0;
     for (size_t i = 0; i < n && plain; i++)
         plain = !strchr(" =\"", p[i]) && (unsigned char)p[i] > 0x20;
@@ -45,6 +47,7 @@ static void add_text(line *l, const char *p, size_t n) {
     }
     if (!plain)
         add(l, "\"", 1);
+    free(masked);
 }
 
 static void add_value(line *l, const sm_val *v) {
@@ -70,7 +73,10 @@ static void add_value(line *l, const sm_val *v) {
         if (sm_luaval_json(v, "", &json, NULL) == SM_OK) {
             size_t n;
             text = sm_json_dump(json, &n);
-            add(l, text, n);
+            const char *shown = text;
+            char *masked = sm_mask_borrowed(&shown, &n);
+            add(l, shown, n);
+            free(masked);
             free(text);
             json_decref(json);
         } else {
@@ -109,7 +115,9 @@ static int write_line(lua_State *L, const char *level) {
         line l = {.p = lua_newuserdatauv(L, LINE_MAX_BYTES, 0)};
         sm_val fields;
         sm_err err = SM_ERR_INIT;
+        char *masked = sm_mask_borrowed(&text, &n);
         add(&l, text, n < LINE_MAX_BYTES / 2 ? n : LINE_MAX_BYTES / 2);
+        free(masked);
         if (sm_luaval_read(L, 2, &fields, &err) != SM_OK) {
             add(&l, " (", 2);
             add(&l, err.msg, strlen(err.msg));

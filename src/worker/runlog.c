@@ -80,6 +80,7 @@ static void add_line(sm_runlog *l, const char *level, const char *text, size_t n
 }
 
 void sm_runlog_add(sm_runlog *l, const char *level, const char *text, size_t n) {
+    char *masked = sm_mask_borrowed(&text, &n);
     const char *end = text + n, *eol;
     /* A text of several lines is several records, so that none can pass for another's; past a few
      * hundred lines the rest stays one. */
@@ -88,9 +89,11 @@ void sm_runlog_add(sm_runlog *l, const char *level, const char *text, size_t n) 
         add_line(l, level, text, (size_t)(eol - text));
         text = eol + 1;
         if (text == end)
-            return;
+            goto out;
     }
     add_line(l, level, text, (size_t)(end - text));
+out:
+    free(masked);
 }
 
 char *sm_runlog_text(const sm_runlog *l, size_t *n) {

@@ -6,6 +6,7 @@
 #include "schedule/tz.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct civil {
@@ -133,14 +134,19 @@ static int64_t from_local(const sm_tz *tz, int64_t local) {
     return local - before;
 }
 
+static sm_rc refuse(const char *text, const char *why, sm_err *err) {
+    char *shown = sm_str_printable(text, strlen(text), 60);
+    sm_err_set(err, SM_INVALID, "\"%s\" %s", shown, why);
+    free(shown);
+    return SM_INVALID;
+}
+
 sm_rc sm_timetext_parse(const char *text, const char *zone, int64_t *unix_ns, sm_err *err) {
     civil c = {0};
     bool zoned;
     int offset;
     if (!read_text(text, &c, &zoned, &offset)) {
-        return sm_err_set(err, SM_INVALID,
-                          "\"%.*s\" is no ISO 8601 time such as 2026-11-22T15:04:05Z",
-                          (int)sm_utf8_cut(text, strlen(text), 60), text);
+        return refuse(text, "is no ISO 8601 time such as 2026-11-22T15:04:05Z", err);
     }
     int64_t local = sm_days_from_civil(c.year, c.month, c.day) * 86400 + c.hour * 3600 +
                     c.minute * 60 + c.second;
@@ -154,7 +160,7 @@ sm_rc sm_timetext_parse(const char *text, const char *zone, int64_t *unix_ns, sm
         sm_tz_free(tz);
     }
     if (utc > INT64_MAX / SM_NS_PER_S - 1 || utc < INT64_MIN / SM_NS_PER_S + 1) {
-        return sm_err_set(err, SM_INVALID, "\"%.60s\" is outside of the years 1678 to 2262", text);
+        return refuse(text, "is outside of the years 1678 to 2262", err);
     }
     *unix_ns = utc * SM_NS_PER_S + c.ns;
     return SM_OK;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "worker/runclock.h"
 #include "worker/watchdog.h"
@@ -233,7 +234,10 @@ static char *error_text(lua_State *L, const sm_run *run, int status) {
     case LUA_TSTRING: {
         size_t n;
         const char *p = lua_tolstring(L, -1, &n);
-        return sm_str_printable(p, n, ERROR_MAX);
+        char *masked = sm_mask_borrowed(&p, &n);
+        char *text = sm_str_printable(p, n, ERROR_MAX);
+        free(masked);
+        return text;
     }
     case LUA_TNUMBER:
         if (lua_isinteger(L, -1))

@@ -1,5 +1,7 @@
 """No secret appears in any output, log, process list or the database."""
+import base64
 import http.server
+import json
 import os
 import threading
 import pathlib
@@ -107,6 +109,56 @@ end''')
             done = p.once("-v")
             assert seen[-1] == "Bearer another-one-now", seen
             assert b"top-secret" not in bytes_of(p.dir / ".selfmon") and "another-one" not in done.out + done.err
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_secret_that_comes_back():
+    """a secret that a server sends back is masked in log, event and error, in each of its spellings"""
+    value = 'sesame-öffne dich/"17"?'
+
+    class Echo(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with project() as p:
+            p.write("shop.key", value).chmod(0o600)
+            p.write("selfmon.conf.lua", 'return { secrets = { shop = { file = "shop.key" } }, '
+                                        'grant = { ["a.run"] = { "secret:shop" } } }')
+            p.script("a.lua", f'''monitor{{ title = "T", permissions = {{ "secret:shop" }} }}
+function run()
+  local cjson, crypto, log = require "cjson", require "selfmon.crypto", require "selfmon.log"
+  local s = require "selfmon.secret" "shop"
+  local e = require "selfmon.http".post("http://127.0.0.1:{server.server_address[1]}/", {{ body = s }}).body
+  assert(#e == {len(value.encode())})
+  for _, text in ipairs{{ e, crypto.base64(e), crypto.base64("x" .. e), crypto.hex(e), cjson.encode{{ e }}, ("y"):rep(250) .. e }} do
+    print(text)
+    log.warn("got", {{ text = text, list = {{ text }} }})
+    EventReporter():report{{ title = text, message = "got " .. text, status = "error", dimension_tags = {{ t = text, [("k" .. text):sub(1, 250)] = 1 }} }}
+  end
+  error("no: " .. e)
+end''')
+            done = p.once("-v", "--json")
+            assert done.json()[0]["outcome"] == "failed" and "***" in done.json()[0]["error"], done
+            shown = "".join(d.out + d.err for d in (done, p.run("events", "--json"), p.run("runs", "--log", "--json"),
+                                                    p.run("why", "a.run")))
+            seen = shown.encode() + b"".join(f.read_bytes() for f in (p.dir / ".selfmon").rglob("*") if f.is_file())
+            assert seen.count(b"***") > 20, shown
+            raw = value.encode()
+            for spelling in (raw, json.dumps(value)[1:-1].encode(), json.dumps(value, ensure_ascii=False)[1:-1].encode(),
+                             raw.hex().encode(), base64.b64encode(raw)[:-4], base64.b64encode(b"x" + raw)[2:-4], raw[:-1]):
+                assert spelling not in seen, (spelling, shown)
     finally:
         server.shutdown()
         server.server_close()

@@ -149,7 +149,7 @@ describe("a wrong call of markdown", function()
     { "markdown.list({}, { order = true })", 'unknown option "order"; known is ordered' },
     { "markdown.table()", "markdown.table: rows: expected a list, got nil" },
     { "markdown.table({ 1 }, { 'a' })", "markdown.table: rows[1]: expected a table, got 1" },
-    { "markdown.table({ { {} } }, { 'a' })", "markdown.table: rows[1], column a: expected a text, number or boolean, got table" },
+    { "markdown.table({ { {} } }, { 'a' })", "markdown.table: rows[1], column 1: expected a text, number or boolean, got table" },
     { "markdown.table({}, {})", "markdown.table: columns: expected at least one" },
     { "markdown.portable('x')", "markdown.portable: expected dingtalk, lark or wecom, got nil" },
     { "markdown.portable('x', 'slack')", 'expected dingtalk, lark or wecom, got "slack"' },

@@ -67,7 +67,8 @@ static void test_cut(void **state) {
             size_t len = strlen(err.msg);
             assert_true(len <= SM_ERR_MAX - 1 && len > SM_ERR_MAX - 5);
             assert_true(sm_utf8_valid(err.msg, len));
-            assert_memory_equal(err.msg, text, len);
+            assert_memory_equal(err.msg, text, len - 3);
+            assert_string_equal(err.msg + len - 3, "\xE2\x80\xA6");
             sm_err_wrap(&err, "%s", "context");
             assert_true(sm_utf8_valid(err.msg, strlen(err.msg)));
             assert_true(sm_str_starts(err.msg, "context: x") || lead == 0);

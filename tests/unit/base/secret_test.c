@@ -225,12 +225,61 @@ static void test_log(void **state) {
     assert_non_null(strstr(err.msg, "did you mean \"error\"?"));
 }
 
+static void test_hex(void **state) {
+    (void)state;
+    sm_secret *s = sm_secret_new("h\xFFnter2", 7);
+    expect("lower case", "x68ff6e74657232x", "x***x");
+    expect("upper case", "68FF6E74657232", "***");
+    expect("nearly", "68ff6e746572", "68ff6e746572");
+    sm_secret_free(s);
+}
+
+/* Sentences shorten what they quote: what is left of a secret there is none of the reader's. */
+static void test_cut(void **state) {
+    (void)state;
+    sm_secret *s = sm_secret_new("correct horse battery staple", 28);
+    expect("before an ellipsis", "got \"correct horse bat\u2026\"", "got \"***\u2026\"");
+    expect("before three dots", "[string \"correct hor...\"]", "[string \"***...\"]");
+    expect("before dots cut in turn", "got correct horse..\u2026", "got ***..\u2026");
+    expect("before half a character", "correct hor\xef\xbf\xbd\u2026", "***\xef\xbf\xbd\u2026");
+    expect("in hex", "636f7272656374\u2026", "***\u2026");
+    expect("at the end", "correct h\u2026", "***\u2026");
+    expect("too little is left", "correct\u2026", "correct\u2026");
+    expect("not shortened", "correct horse bat", "correct horse bat");
+    expect("not from its beginning", "horse battery\u2026", "horse battery\u2026");
+    expect("whole, then an ellipsis", "correct horse battery staple\u2026", "***\u2026");
+    sm_secret *dots = sm_secret_new("12345678...90", 13);
+    expect("its own dots", "12345678...90", "***");
+    expect("cut at its own dots", "12345678...", "***...");
+    sm_secret_free(dots);
+    sm_secret_free(s);
+}
+
+static void test_borrowed(void **state) {
+    (void)state;
+    const char *p = "no secret", *before = p;
+    size_t n = strlen(p);
+    assert_null(sm_mask_borrowed(&p, &n));
+    assert_ptr_equal(p, before);
+    sm_secret *s = sm_secret_new("hunter22", 8);
+    p = "x hunter22 y";
+    n = 10; /* what is borrowed need not end with a NUL */
+    char *masked = sm_mask_borrowed(&p, &n);
+    assert_non_null(masked);
+    assert_ptr_equal(p, masked);
+    assert_int_equal(n, 5);
+    assert_memory_equal(p, "x ***", 5);
+    free(masked);
+    sm_secret_free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_raw),     cmocka_unit_test(test_short),
         cmocka_unit_test(test_overlap), cmocka_unit_test(test_spellings),
         cmocka_unit_test(test_base64),  cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_log),     cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_cut),     cmocka_unit_test(test_borrowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
