@@ -187,6 +187,9 @@ def test_every_command_is_described():
             assert done.code == 0 and done.out.startswith(f"usage: selfmon-lua {command}"), done
             assert re.search(rf"^  .*selfmon-lua {command}", done.out, re.M), done
             assert re.search(rf"^\*{command}\*", man, re.M), command
+            options = p.run("completion", "words", f"selfmon-lua {command} -").out.split()
+            missing = [o for o in options if f"*{o}*" not in man and f"{o}*" not in man]
+            assert not missing, (command, missing)
             assert f"  selfmon-lua {command}" in overview or command in ("unmute",), command
 
 

@@ -47,6 +47,7 @@ def test_contents():
                  "/usr/share/selfmon-lua/inspections/http/endpoint.lua",
                  "/usr/share/doc/selfmon-lua/copyright", "/usr/share/doc/selfmon-lua/changelog.gz",
                  "/usr/share/doc/selfmon-lua/operations.md", "/usr/share/doc/selfmon-lua/script-guide.md",
+                 "/usr/share/doc/selfmon-lua/guide.md",
                  "/usr/share/bash-completion/completions/selfmon-lua",
                  "/usr/share/zsh/vendor-completions/_selfmon-lua",
                  "/usr/share/man/man1/selfmon-lua.1.gz", "/usr/share/man/man5/selfmon.conf.lua.5.gz"):
