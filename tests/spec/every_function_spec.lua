@@ -59,6 +59,9 @@ return function(modules)
     else
       for name, f in pairs(m) do
         if type(f) == "function" then all(module .. "." .. name, f) end
+        for inner, g in pairs(type(f) == "table" and f or {}) do
+          if type(g) == "function" then all(module .. "." .. name .. "." .. inner, g) end
+        end
       end
     end
   end
@@ -87,6 +90,7 @@ describe("every function", function()
       file = "every.lua", libs = { ["lib/every.lua"] = EVERY }, timeout = 120, cpu = 100, memory = 256 << 20,
       machine = { name = "x", uptime = 1, memory = {}, load = {}, disks = {}, mounts = {}, cpu = {} },
       http = function() return nil, "no network", "connect" end,
+      ask = function() return nil, "nobody there", "unavailable" end,
       ask = function() return nil, "no network", "connect" end,
       ask = function(what, ...) return require("selfmon.testing_" .. what).ask(...) end,
     })
@@ -96,6 +100,12 @@ describe("every function", function()
   it("of the pure modules in a run", function()
     inside(PURE)
   end)
+
+  for _, name in ipairs { "stats", "markdown" } do
+    it("of selfmon." .. name .. " in a run", function()
+      inside { "selfmon." .. name }
+    end)
+  end
 
   it("of selfmon.time in a run", function()
     inside { "selfmon.time" }
