@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALL_MAX = 1000, ARGS_MAX = 4 };
+enum { ALL_MAX = 1000, ALL_BYTES = 8 << 20, ARGS_MAX = 4 };
 
 static const char ops_type[] = "selfmon.net.ops";
 
@@ -228,10 +228,15 @@ static int net_all(lua_State *L) {
     if (n > ALL_MAX)
         return luaL_error(L, "net.all: more than %d calls at once", (int)ALL_MAX);
     sm_netop *ops = sm_net_ops_push(L, n);
+    size_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
         lua_rawgeti(L, 1, (lua_Integer)i + 1);
         read_entry(L, i + 1, &ops[i]);
         lua_pop(L, 1);
+        bytes += ops[i].send_n + (ops[i].ca ? strlen(ops[i].ca) : 0);
+        if (bytes > ALL_BYTES)
+            return luaL_error(L, "net.all: more than %d MiB to send, and of PEM texts, in one call",
+                              (int)ALL_BYTES >> 20);
     }
     sm_net_perform(L, "net.all", ops, n);
     lua_createtable(L, (int)n, 0);

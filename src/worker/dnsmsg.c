@@ -334,7 +334,8 @@ static bool read_data(reader *r, int type, json_t *o) {
 }
 
 /* One record of the answer section into records and values. */
-static bool read_record(reader *r, int asked, json_t *records, json_t *values, uint32_t *ttl_min) {
+static bool read_record(reader *r, int asked, json_t *records, json_t *values, uint32_t *ttl_min,
+                        size_t *text) {
     char name[SM_DNS_NAME_TEXT], type_text[16];
     unsigned type, class, len;
     uint32_t ttl;
@@ -354,7 +355,8 @@ static bool read_record(reader *r, int asked, json_t *records, json_t *values, u
     set_text(o, "type", type_text);
     set_int(o, "ttl", ttl);
     bool ok = read_data(&data, (int)type, o) && data.at == end;
-    if (ok) {
+    *text += strlen(name) + 2 * json_string_length(json_object_get(o, "value"));
+    if (ok && *text <= SM_DNS_TEXT_MAX) {
         json_array_append(records, o);
         if ((int)type == asked)
             json_array_append(values, json_object_get(o, "value"));
@@ -362,7 +364,7 @@ static bool read_record(reader *r, int asked, json_t *records, json_t *values, u
             *ttl_min = ttl;
     }
     json_decref(o);
-    return ok;
+    return ok && *text <= SM_DNS_TEXT_MAX;
 }
 
 static json_t *rcode_text(int rcode) {
@@ -403,8 +405,9 @@ sm_rc sm_dns_read(const uint8_t *p, size_t n, const uint8_t *question, size_t qu
     int asked = question[question_n - 4] << 8 | question[question_n - 3];
     bool truncated = (p[2] & 2) != 0, ok = answers <= SM_DNS_RECORDS_MAX;
     uint32_t ttl = UINT32_MAX;
+    size_t text = 0;
     for (unsigned i = 0; i < answers && ok; i++)
-        ok = read_record(&r, asked, records, values, &ttl);
+        ok = read_record(&r, asked, records, values, &ttl, &text);
     if (!ok && !truncated) {
         json_decref(records);
         json_decref(values);

@@ -15,7 +15,8 @@ enum {
     SM_DNS_MESSAGE_MAX = 65535,
     SM_DNS_QUESTION_MAX = 12 + 255 + 4,
     SM_DNS_NAME_TEXT = 1024, /* a name as text with its escapes, and a NUL */
-    SM_DNS_RECORDS_MAX = 2000
+    SM_DNS_RECORDS_MAX = 2000,
+    SM_DNS_TEXT_MAX = 512 << 10 /* names and values of one answer together */
 };
 
 /* "A" AAAA CNAME MX NS TXT SOA SRV CAA PTR, in any case: the type's number, or 0. */

@@ -202,7 +202,29 @@ typedef struct batch {
     size_t alive; /* guarded by run->mu */
     _Atomic int stop;
     int wake_fd;
+    atomic_llong budget; /* bytes that all answers may still take */
 } batch;
+
+/* About how much memory a value takes. */
+static long long weight(const json_t *j) {
+    long long sum = 64 + (long long)json_string_length(j);
+    const char *key;
+    json_t *v;
+    size_t i;
+    json_object_foreach((json_t *)(uintptr_t)j, key, v) sum += 64 + weight(v);
+    json_array_foreach((json_t *)(uintptr_t)j, i, v) sum += 8 + weight(v);
+    return sum;
+}
+
+/* What one answer more takes of the budget; too much: it is dropped. */
+static void weigh(batch *b, sm_netop *op) {
+    long long bytes = op->value ? weight(op->value) : 0;
+    if (atomic_fetch_sub(&b->budget, bytes) >= bytes)
+        return;
+    json_decref(op->value);
+    op->value = NULL;
+    sm_netop_fail(op, "too_large", "all answers together are longer than the run's memory");
+}
 
 static void *helper(void *arg) {
     batch *b = arg;
@@ -211,6 +233,7 @@ static void *helper(void *arg) {
         if (i >= b->n || atomic_load(&b->stop))
             break;
         perform_one(&b->ops[i], b->run->net, b->run->deadline_ns, &b->stop, b->wake_fd);
+        weigh(b, &b->ops[i]);
     }
     pthread_mutex_lock(&b->run->mu);
     b->alive--;
@@ -240,6 +263,7 @@ static size_t start_helpers(batch *b, pthread_t *threads, size_t want) {
 static void perform_all(sm_run *run, sm_netop *ops, size_t n) {
     uint64_t one = 1;
     batch b = {.run = run, .ops = ops, .n = n, .wake_fd = eventfd(0, EFD_CLOEXEC)};
+    atomic_init(&b.budget, (long long)run->limits.memory);
     size_t want = (size_t)(run->limits.http_parallel > 0 ? run->limits.http_parallel : 1);
     size_t most = (size_t)(SM_NET_OPEN_MAX + 1 - run->connections); /* descriptors are shared */
     if (want > most)

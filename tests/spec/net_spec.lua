@@ -396,6 +396,12 @@ describe("for real", function()
     end
   end)
 
+  it("all has a ceiling for what is sent and for what is answered", function()
+    local list, text = {}, ("x"):rep(1 << 20)
+    for i = 1, 9 do list[i] = { "tcp", HOST, p.closed, { send = text } } end
+    assert.has_error(function() net.all(list) end, "net.all: more than 8 MiB to send, and of PEM texts, in one call")
+  end)
+
   it("all does many at once and keeps order", function()
     local list, began = {}, require "selfmon.time".monotonic()
     for i = 1, 60 do list[i] = { "tcp", HOST, p.silent, { read = 1, timeout = 0.5 } } end

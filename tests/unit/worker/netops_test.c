@@ -150,6 +150,26 @@ static void the_policy_holds(void **state) {
     w->run.net = NULL;
 }
 
+static void answers_have_a_ceiling(void **state) {
+    world *w = *state;
+    for (int small = 0; small < 2; small++) {
+        sm_netop ops[4];
+        for (size_t i = 0; i < 4; i++) {
+            ops[i] = op_of(w, "tcp", 20);
+            json_object_del(ops[i].args, "read");
+        }
+        w->run.limits.memory = small ? 1000 : 1 << 20;
+        perform(w, ops, 4, false);
+        int refused = 0;
+        for (size_t i = 0; i < 4; i++) {
+            refused += strcmp(ops[i].code, "too_large") == 0;
+            assert_true((ops[i].value != NULL) == (ops[i].code[0] == '\0'));
+            sm_netop_fini(&ops[i]);
+        }
+        assert_true(small ? refused > 0 && refused < 4 : refused == 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_is_stopped, setup, teardown),
@@ -157,6 +177,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(deadlines_hold, setup, teardown),
         cmocka_unit_test_setup_teardown(a_wait_for_a_name_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(the_policy_holds, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_have_a_ceiling, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
