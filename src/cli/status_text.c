@@ -247,6 +247,21 @@ static void print_workers(const json_t *pool) {
            (long long)killed);
 }
 
+/* Programs of scripts, once there was one. */
+static void print_programs(const json_t *exec) {
+    const char *why;
+    json_t *n;
+    int64_t ended = 0;
+    json_object_foreach(json_object_get(exec, "ended"), why, n) ended += json_integer_value(n);
+    if (sm_json_int(exec, "started", 0) + sm_json_int(exec, "failed", 0) > 0)
+        printf("programs: %lld running, %lld waiting; %lld started, %lld failed, %lld ended at a "
+               "limit\n",
+               (long long)sm_json_int(exec, "running", 0),
+               (long long)sm_json_int(exec, "waiting", 0),
+               (long long)sm_json_int(exec, "started", 0),
+               (long long)sm_json_int(exec, "failed", 0), (long long)ended);
+}
+
 static void print_store(const json_t *store, bool color) {
     char bytes[32], ping[32];
     const char *refuses = sm_json_str(store, "refuses", NULL);
@@ -354,6 +369,7 @@ void sm_status_print(const json_t *status, const sm_config *config, bool color) 
                    sm_json_num(process, "uptime", 0));
     if (json_is_object(json_object_get(status, "workers")))
         print_workers(json_object_get(status, "workers"));
+    print_programs(json_object_get(status, "exec"));
     print_outbox(json_object_get(status, "outbox"));
     if (json_is_object(json_object_get(status, "store")))
         print_store(json_object_get(status, "store"), color);

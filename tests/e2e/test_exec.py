@@ -225,6 +225,8 @@ def test_stop_and_status():
             return done.json().get("exec") if done.code == 0 else None
         wait_for(lambda: (pool() or {}).get("running") == 32 and pool()["waiting"] == 8, "32 programs and 8 that wait", 90)
         assert pool()["started"] == 32, pool()
+        said = p.run("status")
+        assert "programs: 32 running, 8 waiting; 32 started, 0 failed, 0 ended at a limit" in said.out, said
         assert daemon.stop(seconds=60) == 0, daemon.err
         wait_for(lambda: not marked(mark), "all of them to be gone", 60)
 
