@@ -21,7 +21,7 @@ while a script loads.]],
     },
     {
       name = "parse",
-      doc = [[An ISO 8601 text as an instant: a date, or date and time with `T` or a blank, seconds and fraction optional, `Z`
+      doc = [[An ISO 8601 text as an instant: a date (also `2026-W47-7` and `2026-326`), or date and time with `T` or a blank, seconds and fraction optional, `Z`
 or `+01:00`. Without a zone in the text `zone` counts, else UTC. A local time that occurs twice is the first; one that does
 not exist moves on by the gap.]],
       params = { { "text", "string" }, { "zone?", "string", "IANA name, such as `Europe/Berlin`" } },
@@ -35,7 +35,7 @@ not exist moves on by the gap.]],
     {
       name = "format",
       doc = [[An instant as text: ISO 8601 unless a pattern is given, with `%Y %m %d %e %j %H %I %M %S %L` (milliseconds) `%p %a
-%A %b %B %u %w %F %D %T %R %s %z %:z %Z`; names are English. Raises for an instant outside of 1678..2261.]],
+%A %b %B %u %w %G %V %F %D %T %R %s %z %:z %Z`; names are English. Raises for an instant outside of 1678..2261.]],
       params = {
         { "t?", "number", "now unless given" },
         { "pattern?", "string" },
@@ -50,7 +50,7 @@ not exist moves on by the gap.]],
     {
       name = "duration",
       doc = [[A duration as seconds, or seconds as a duration: `90s 15m 4h 2d 1h30m 250ms`; in a text a bare number is
-seconds.]],
+seconds, a sign may stand before it, and ISO 8601's `PT1H30M`, `P1DT12H`, `P2W` are read too.]],
       params = { { "value", "string|number" } },
       returns = { { "result", "number|string|nil" }, { "message", "string?" }, { "code", "string?", '`"invalid"`' } },
       example = [[

@@ -25,7 +25,7 @@ function M.now() end
 ---@nodiscard
 function M.monotonic() end
 
----An ISO 8601 text as an instant: a date, or date and time with `T` or a blank, seconds and fraction optional, `Z`
+---An ISO 8601 text as an instant: a date (also `2026-W47-7` and `2026-326`), or date and time with `T` or a blank, seconds and fraction optional, `Z`
 ---or `+01:00`. Without a zone in the text `zone` counts, else UTC. A local time that occurs twice is the first; one that does
 ---not exist moves on by the gap.
 ---```lua
@@ -43,7 +43,7 @@ function M.monotonic() end
 function M.parse(text, zone) end
 
 ---An instant as text: ISO 8601 unless a pattern is given, with `%Y %m %d %e %j %H %I %M %S %L` (milliseconds) `%p %a
----%A %b %B %u %w %F %D %T %R %s %z %:z %Z`; names are English. Raises for an instant outside of 1678..2261.
+---%A %b %B %u %w %G %V %F %D %T %R %s %z %:z %Z`; names are English. Raises for an instant outside of 1678..2261.
 ---```lua
 ---local time = require "selfmon.time"
 ---assert(time.format(1795356245) == "2026-11-22T14:04:05Z")
@@ -59,7 +59,7 @@ function M.parse(text, zone) end
 function M.format(t, pattern, zone) end
 
 ---A duration as seconds, or seconds as a duration: `90s 15m 4h 2d 1h30m 250ms`; in a text a bare number is
----seconds.
+---seconds, a sign may stand before it, and ISO 8601's `PT1H30M`, `P1DT12H`, `P2W` are read too.
 ---```lua
 ---local time = require "selfmon.time"
 ---assert(time.duration "1h30m" == 5400)

@@ -95,7 +95,7 @@ static int time_duration(lua_State *L) {
     const char *text = luaL_checkstring(L, 1);
     sm_err err = SM_ERR_INIT;
     double s;
-    if (sm_duration_parse(text, &s, &err) != SM_OK) {
+    if (sm_timetext_seconds(text, &s, &err) != SM_OK) {
         return fail(L, &err);
     }
     if (s == floor(s)) {

@@ -79,6 +79,51 @@ static bool take_zone(const char **p, bool *given, int *offset) {
     return hour <= 23 && minute <= 59;
 }
 
+/* Weekday of a day since 1970, 1 is Monday. */
+static int iso_weekday(int64_t days) {
+    int64_t w = (days + 3) % 7; /* 1970-01-01 was a Thursday */
+    return (int)(w < 0 ? w + 7 : w) + 1;
+}
+
+/* Monday of the first ISO week of a year: the week that holds the fourth of January. */
+static int64_t first_monday(int64_t year) {
+    int64_t fourth = sm_days_from_civil(year, 1, 4);
+    return fourth - (iso_weekday(fourth) - 1);
+}
+
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+/* What follows the year of a date: month and day, the day of the year, or week and weekday. */
+static bool read_date(const char **p, bool extended, civil *c) {
+    int64_t first = sm_days_from_civil(c->year, 1, 1), days;
+    bool leap = days_in_month(c->year, 2) == 29;
+    int week, day = 1;
+    if (skip(p, 'W') || skip(p, 'w')) {
+        if (!take(p, 2, &week))
+            return false;
+        if (extended ? skip(p, '-') : is_digit(**p)) {
+            if (!take(p, 1, &day))
+                return false;
+        }
+        days = first_monday(c->year) + 7 * (week - 1) + day - 1;
+        if (week < 1 || day < 1 || day > 7 ||
+            7 * week > first_monday(c->year + 1) - first_monday(c->year))
+            return false;
+    } else if (is_digit((*p)[0]) && is_digit((*p)[1]) && is_digit((*p)[2]) && !is_digit((*p)[3])) {
+        if (!take(p, 3, &day) || day < 1 || day > (leap ? 366 : 365))
+            return false;
+        days = first + day - 1;
+    } else {
+        return take(p, 2, &c->month) && (!extended || skip(p, '-')) && take(p, 2, &c->day) &&
+               c->month >= 1 && c->month <= 12 && c->day >= 1 &&
+               c->day <= days_in_month(c->year, c->month);
+    }
+    sm_civil_from_days(days, &c->year, &c->month, &c->day);
+    return true;
+}
+
 static bool read_text(const char *p, civil *c, bool *zoned, int *offset) {
     int year;
     if (!take(&p, 4, &year)) {
@@ -86,11 +131,7 @@ static bool read_text(const char *p, civil *c, bool *zoned, int *offset) {
     }
     c->year = year;
     bool extended = skip(&p, '-');
-    if (!take(&p, 2, &c->month) || (extended && !skip(&p, '-')) || !take(&p, 2, &c->day)) {
-        return false;
-    }
-    if (year < 1 || c->month < 1 || c->month > 12 || c->day < 1 ||
-        c->day > days_in_month(year, c->month)) {
+    if (year < 1 || !read_date(&p, extended, c)) {
         return false;
     }
     *zoned = false;
@@ -178,6 +219,8 @@ typedef struct moment {
     civil c;
     int weekday; /* 0 is Sunday */
     int yearday; /* 1..366 */
+    int64_t week_year;
+    int week; /* ISO, 1..53 */
     int32_t offset;
     char abbrev[16];
 } moment;
@@ -227,6 +270,10 @@ static bool add_field(sm_buf *out, const moment *m, const char *letter) {
         return sm_buf_add(out, month_names[c->month - 1], 3), true;
     case 'B':
         return sm_buf_adds(out, month_names[c->month - 1]), true;
+    case 'G':
+        return sm_buf_addf(out, "%04d", (int)m->week_year), true;
+    case 'V':
+        return sm_buf_addf(out, "%02d", m->week), true;
     case 'u':
         return sm_buf_addf(out, "%d", m->weekday ? m->weekday : 7), true;
     case 'w':
@@ -275,6 +322,12 @@ static sm_rc take_apart(int64_t unix_ns, const char *zone, moment *m, sm_err *er
     m->c.ns = unix_ns - m->utc * SM_NS_PER_S;
     m->weekday = (int)(days + 4 - floor_div(days + 4, 7) * 7); /* 1970-01-01 was a Thursday */
     m->yearday = (int)(days - sm_days_from_civil(m->c.year, 1, 1)) + 1;
+    m->week_year = m->c.year;
+    if (days < first_monday(m->week_year))
+        m->week_year--;
+    else if (days >= first_monday(m->week_year + 1))
+        m->week_year++;
+    m->week = (int)(days - first_monday(m->week_year)) / 7 + 1;
     return SM_OK;
 }
 
@@ -301,6 +354,47 @@ sm_rc sm_timetext_format(int64_t unix_ns, const char *pattern, const char *zone,
         add_offset(out, m.offset, ":");
     }
     return out->failed ? sm_err_set(err, SM_LIMIT, "the formatted time is too long") : SM_OK;
+}
+
+/* PT1H30M as 1h30m: the letters before T are days and weeks, those behind it hours, minutes and
+ * seconds. False for others, and for a text that does not fit. */
+static bool from_iso(const char *p, char *out, size_t cap) {
+    const char *letters = "WD";
+    size_t n = 0;
+    bool empty = true;
+    for (p++; *p && n + 1 < cap; p++) {
+        if (*p == 'T' && letters[0] == 'W') {
+            letters = "HMS";
+            empty = true;
+        } else if (is_digit(*p) || *p == '.' || *p == ',') {
+            out[n++] = *p == ',' ? '.' : *p;
+            empty = false;
+        } else if (strchr(letters, *p)) {
+            out[n++] = (char)(*p - 'A' + 'a');
+        } else {
+            return false;
+        }
+    }
+    out[n] = '\0';
+    return *p == '\0' && !empty && !is_digit(out[n - 1]);
+}
+
+sm_rc sm_timetext_seconds(const char *text, double *seconds, sm_err *err) {
+    char plain[64];
+    double sign = *text == '-' ? -1 : 1;
+    const char *p = text + (*text == '-' || *text == '+');
+    if (*p == 'P') {
+        if (!from_iso(p, plain, sizeof plain))
+            return refuse(
+                text, "is not a duration such as PT1H30M; years and months have no length", err);
+        p = plain;
+    }
+    sm_rc rc = sm_duration_parse(p, seconds, err);
+    if (rc != SM_OK && p == plain)
+        return refuse(text, "is not a duration such as PT1H30M or P1DT12H", err);
+    if (rc == SM_OK)
+        *seconds *= sign;
+    return rc;
 }
 
 void sm_timetext_duration(double seconds, char out[64]) {

@@ -19,6 +19,19 @@ describe("time.parse", function()
     { "1969-12-31T23:59:59Z", -1 },
     { "2024-02-29", 1709164800 },
     { "2016-12-31T23:59:60Z", 1483228800 },
+    { "2000-02-29T00:00:00Z", 951782400 },
+    { "2026-11-22T15:04:05.123456789Z", 1795359845.1234567 },
+    { "2026-11-22T15:04:05-00:00", 1795359845 },
+    { "2026-11-22T15:04:05+23:59", 1795359845 - 86340 },
+    -- weeks and days of the year: 2026-W53 ends 2027-01-03, 2024 has 366 days
+    { "2026-W47-7T15:04:05Z", 1795359845 },
+    { "2026W477T150405Z", 1795359845 },
+    { "2026-W47", 1794787200 },
+    { "2026-W01-1", 1766966400 },
+    { "2026-W53-7", 1798934400 },
+    { "2026-326", 1795305600 },
+    { "2026326T150405Z", 1795359845 },
+    { "2024-366", 1735603200 },
   } do
     it("reads " .. row[1], function()
       assert.are.equal(row[2], time.parse(row[1]))
@@ -27,7 +40,8 @@ describe("time.parse", function()
 
   for _, text in ipairs { "", "now", "2026", "2026-13-01", "2026-02-30", "2026-11-22T25:00Z", "2026-11-22T15:60Z",
                           "2026-11-22T15:04:05+1", "2026-11-22T15:04:05Zx", "2026-11-22T", "0000-01-01",
-                          "2026-11-22T15:04:05.Z", "9999-01-01", "2026-1122", "2026-11-22T15:04:05+24:00" } do
+                          "2026-11-22T15:04:05.Z", "9999-01-01", "2026-1122", "1900-02-29", "2025-02-29", "2025-366",
+                          "2026-000", "2026-W00-1", "2026-W54-1", "2025-W53-1", "2026-W47-8", "2026-W47-0", "2026-W4", "2026W47-7", "2026-W477", "2026-11-22T15:04:05+24:00" } do
     it("refuses " .. ("%q"):format(text), function()
       local v, err, code = time.parse(text)
       assert.is_nil(v)
@@ -88,7 +102,9 @@ end)
 
 describe("time.duration", function()
   it("reads and writes", function()
-    for text, seconds in pairs { ["90s"] = 90, ["1h30m"] = 5400, ["2d"] = 172800, ["250ms"] = 0.25, ["5"] = 5 } do
+    for text, seconds in pairs { ["90s"] = 90, ["1h30m"] = 5400, ["2d"] = 172800, ["250ms"] = 0.25, ["5"] = 5, ["-5m"] = -300, ["+1.5h"] = 5400,
+                                ["PT1H30M"] = 5400, ["P1DT12H"] = 129600, ["P2W"] = 1209600, ["PT0.5S"] = 0.5, ["PT0,5S"] = 0.5,
+                                ["-PT1M"] = -60, ["P3D"] = 259200 } do
       assert.are.equal(seconds, time.duration(text))
     end
     assert.are.equal("1h30m", time.duration(5400))
@@ -97,7 +113,16 @@ describe("time.duration", function()
     assert.are.equal("0s", time.duration(0))
     assert.are.equal("0s", time.duration(0.0001))
     assert.are.equal("-5m", time.duration(-300))
-    assert.are.equal("invalid", select(3, time.duration "soon"))
+    for _, text in ipairs { "soon", "", "-", "--5m", "P", "PT", "P1DT", "P1Y", "P1M", "PT1D", "P1H", "PT1M1H", "PT1", "1h PT", "pt1h",
+                            "P" .. ("1"):rep(80) .. "D", "PTT1H", "PT1.5.5H" } do
+      local v, err, code = time.duration(text)
+      assert.is_nil(v, text)
+      assert.is_truthy(err:find("duration", 1, true), err)
+      assert.are.equal("invalid", code)
+    end
+    for _, seconds in ipairs { 0, 1, 59.999, 61, 3600, 86399, 90061.25, -1, -86400.5 } do
+      assert.are.equal(seconds, time.duration(time.duration(seconds)))
+    end
     assert.has_error(function() time.duration(math.huge) end)
   end)
 end)
