@@ -5,7 +5,7 @@ MINUTES ?= 60
 PYTHON ?= /usr/bin/python3
 SECONDS ?= 60
 
-.PHONY: test-fault-full soak all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build deb
+.PHONY: test-fault-full soak all all-tests deps deps-test run test check test-all bench install lint clean asan tsan fuzz fuzz-build deb pages
 
 all:
 	@vendor/install --check build
@@ -86,3 +86,7 @@ install: all
 
 clean:
 	@rm -rf $(BUILD)
+
+# Pages that are made from the scripts and from the program.
+pages: all
+	@$(BUILD)/selfmon-lua market doc >docs/inspections.md

@@ -455,7 +455,7 @@ def test_page():
     with project() as p:
         text = market(p, "doc").out
         assert text == (ROOT / "docs/inspections.md").read_text(), \
-            "docs/inspections.md is not current: selfmon-lua market doc >docs/inspections.md"
+            "docs/inspections.md is not current: make pages"
 
 
 run_all(globals())
