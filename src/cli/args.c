@@ -64,6 +64,7 @@ static const struct option {
     {"--pattern", "-k", TEXT, offsetof(sm_args, pattern), RUN | LIST},
     {"--tags", NULL, TEXT, offsetof(sm_args, tags), RUN | LIST},
     {"--fail-on", NULL, TEXT, offsetof(sm_args, fail_on), RUN},
+    {"--trace", NULL, TEXT, offsetof(sm_args, trace), RUN},
     {"--new-identity", NULL, FLAG, offsetof(sm_args, new_identity), RUN},
     {"--wait", NULL, SECONDS, offsetof(sm_args, wait_s), RUN},
     {"--timeout", NULL, SECONDS, offsetof(sm_args, timeout_s), CHECK},

@@ -27,7 +27,7 @@ typedef struct sm_args {
     bool yes, pending;            /* outbox */
     bool rules;                   /* lint */
     const char *log_format, *format, *pattern, *tags, *since, *id, *status, *fail_on, *tz, *from,
-        *brand, *reason, *from_kind, *sha256;
+        *brand, *reason, *from_kind, *sha256, *trace;
     double wait_s, drain_s, timeout_s;
     long n;           /* -n, 0 when not given */
     json_t *override; /* {id: {name: text}} from -p, NULL when none */

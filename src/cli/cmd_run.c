@@ -201,7 +201,8 @@ static sm_rc selection(const sm_args *a, const sm_config *c, json_t **out, sm_er
             json_array_append_new(tags, sm_json_text(t, n));
         t += n + (t[n] == ',');
     }
-    *out = json_pack("{s:s?, s:o, s:o}", "k", a->pattern, "tags", tags, "paths", paths);
+    *out = json_pack("{s:s?, s:o, s:o, s:b}", "k", a->pattern, "tags", tags, "paths", paths,
+                     "trace", a->trace != NULL);
     return SM_OK;
 }
 
@@ -295,6 +296,10 @@ static int check_args(const sm_args *a) {
                                           "--log-format json");
     if ((a->pattern || a->tags || a->fail_on) && !a->once)
         return sm_cli_fail(SM_EXIT_USAGE, "-k, --tags and --fail-on go with --once");
+    if (a->trace && !a->once)
+        return sm_cli_fail(SM_EXIT_USAGE, "--trace goes with --once");
+    if (a->trace && strcmp(a->trace, "http") != 0)
+        return sm_cli_fail(SM_EXIT_USAGE, "--trace: expected http");
     if (a->fail_on && sm_event_status_rank(a->fail_on) < 1)
         return sm_cli_fail(SM_EXIT_USAGE, "--fail-on: expected info, warning, error or critical");
     return SM_EXIT_OK;

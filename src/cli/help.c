@@ -75,6 +75,9 @@ static const struct {
      "  --tags a,b           only inspections with one of these tags\n"
      "  --fail-on LEVEL      with --once: exit 2 when an event of LEVEL or worse was reported\n"
      "                       (info, warning, error, critical)\n"
+     "  --trace http         with --once: each request of the scripts on standard error: address, "
+     "status,\n"
+     "                       bytes, timings, redirects, error\n"
      "  --wait SECONDS       with --once: how long to wait until the platform could be asked, and\n"
      "                       for another `run --once` to end (60s)\n"
      "  --new-identity       register anew although the workspace knows these inspections under "
@@ -90,7 +93,8 @@ static const struct {
      "Examples:\n"
      "  selfmon-lua run inspections/\n"
      "  selfmon-lua run --once -k disk inspections/\n"
-     "  selfmon-lua run --once --dry-run -p host/disk.run:warning=1 inspections/host/disk.lua\n"},
+     "  selfmon-lua run --once --dry-run -p host/disk.run:warning=1 inspections/host/disk.lua\n"
+     "  selfmon-lua run --once --dry-run --trace http inspections/http/\n"},
     {"check",
      "usage: selfmon-lua check [options] ID|FILE\n"
      "\n"

@@ -65,7 +65,7 @@ struct sm_job {
     sm_job_list *in;
     sm_dispatcher *d;
     sm_worker *worker; /* NULL while it waits */
-    bool is_load, alone, lane, cancelled;
+    bool is_load, alone, lane, cancelled, trace;
     bool reported;       /* it sent a report frame */
     bool stuck;          /* its worker did not end it in time */
     bool foreign;        /* its worker was killed from outside */

@@ -94,6 +94,7 @@ typedef struct sm_run_order {
     json_t *ctx;     /* taken: id run_id slot trigger attempt account node; the deadline is added */
     json_t *net;     /* borrowed; may be NULL */
     json_t *secrets; /* taken; object name -> text, or NULL */
+    bool trace;      /* its requests show in its log */
     bool alone;      /* in a worker of its own, which ends with it */
     bool lane;       /* in the lane: niced, one at a time; with `alone` in a fresh worker there */
     sm_run_done done;

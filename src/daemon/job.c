@@ -82,6 +82,7 @@ sm_job *sm_job_of_run(sm_dispatcher *d, const sm_run_order *order) {
     sm_job *j = sm_calloc(1, sizeof *j);
     j->d = d;
     j->attempt = 1;
+    j->trace = order->trace;
     j->alone = order->alone || d->opt.process_isolation;
     j->lane = order->lane;
     j->limit_s = order->inspection->timeout;
@@ -199,6 +200,8 @@ json_t *sm_job_frame(const sm_job *j) {
     json_object_set_new(head, "ctx", ctx);
     json_object_set(head, "limits", p->limits);
     json_object_set(head, "grants", p->grants);
+    if (j->trace)
+        json_object_set_new(head, "trace", json_true());
     json_object_set_new(head, "net", j->net ? json_incref(j->net) : json_null());
     json_object_set_new(head, "secrets", j->secrets ? json_incref(j->secrets) : json_object());
     return head;

@@ -148,6 +148,7 @@ sm_rc sm_once_start(const sm_once_options *opt, sm_err *err) {
                             .trigger = "once",
                             .ask = true,
                             .override = json_object_get(opt->override, chosen[i]->id),
+                            .trace = sm_json_bool(opt->select, "trace", false),
                             .done = one_ended,
                             .ctx = o};
         sm_runner_start(opt->runner, &want);

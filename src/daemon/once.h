@@ -12,7 +12,7 @@ typedef struct sm_once_options {
     sm_runner *runner;
     sm_desks *desks;        /* NULL: dry run */
     sm_store *store;        /* NULL: dry run */
-    const json_t *select;   /* views.h; borrowed during start */
+    const json_t *select;   /* views.h, and `trace` (bool); borrowed during start */
     const json_t *override; /* {id: {name: text}}; borrowed during start */
     int drain_ms;
     void (*progress)(void *ctx, const json_t *report); /* runner.h */

@@ -35,6 +35,7 @@ typedef struct job {
     bool late;
     bool ask;
     json_t *override;
+    bool trace;
     sm_runner_done done;
     void *ctx;
     int attempt;
@@ -332,6 +333,7 @@ static void dispatch(job *j) {
                           .ctx = run_ctx(j),
                           .net = j->inspection->net,
                           .secrets = secrets_of(r, j->inspection),
+                          .trace = j->trace,
                           .alone = j->alone || own,
                           .lane = lane,
                           .done = ended,
@@ -383,6 +385,7 @@ void sm_runner_start(sm_runner *r, const sm_run_want *want) {
                .late = want->late,
                .ask = want->ask,
                .override = json_incref(want->override),
+               .trace = want->trace,
                .done = want->done,
                .ctx = want->ctx,
                .attempt = 1,

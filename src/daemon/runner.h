@@ -52,6 +52,7 @@ typedef struct sm_run_want {
     bool ask;                  /* always ask the platform */
     bool late;                 /* known to be late; more than a second of lateness is late too */
     json_t *override;          /* -p values, borrowed; NULL = none */
+    bool trace;                /* its requests show in its log */
     sm_runner_done done;
     void *ctx;
 } sm_run_want;

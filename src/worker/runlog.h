@@ -1,6 +1,7 @@
 /* runlog: the log of one run: head and tail of 20 KiB kept, the middle counted; written by the
  * run's thread only. A line is `<ms since start> TAB <level> TAB <text>` with control bytes
- * but tab escaped; level is print, debug, info, warn, error or note (the host's own remarks). */
+ * but tab escaped; level is print, debug, info, warn, error, trace or note (the host's own
+ * remarks). */
 #pragma once
 #include "base/buf.h"
 #include <stdint.h>

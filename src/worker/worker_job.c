@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "worker/asking.h"
 #include "worker/fetch.h"
+#include "worker/tracing.h"
 #include "worker/script.h"
 #include "worker/vm.h"
 #include <stdio.h>
@@ -117,6 +118,8 @@ static void host_fetch(void *ctx, sm_run *run, const sm_fetch_req *reqs, sm_fetc
                        size_t n) {
     const sm_wjob *job = ctx;
     sm_fetch_perform(job->w->fetch, run, reqs, res, n);
+    if (sm_json_bool(job->head, "trace", false))
+        sm_tracing_http(run, reqs, res, n);
 }
 
 static sm_rc host_secret(void *ctx, sm_run *run, const char *name, const sm_secret **out,
