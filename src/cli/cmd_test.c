@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "base/fsx.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "worker/entry.h"
 #include <stdlib.h>
 #include <string.h>
@@ -22,17 +23,35 @@ static const char *first_path(int argc, char **argv) {
     return NULL;
 }
 
-/* ./inspections, else the root of the configuration that is found from here; NULL: said why. Specs
- * need no configuration that is right, so ./inspections goes first. */
+/* The root that `run` would have here; NULL: said why. Specs need no configuration that is right:
+ * with a wrong one it is ./inspections. */
 static char *project_root(const char *self, int *code) {
-    sm_args a = {.self = self, .command = "test", .quiet = true};
+    sm_flags flags = {0};
     sm_config *config = NULL;
+    sm_err err = SM_ERR_INIT;
     char *root = sm_fsx_absolute("inspections");
-    if (sm_fsx_is_dir(root))
+    sm_rc rc = sm_config_load(self, &flags, true, &config, &err);
+    if (rc != SM_OK && sm_fsx_is_dir(root))
         return root;
     free(root);
-    *code = sm_cli_config(&a, true, &config);
-    root = *code == SM_EXIT_OK ? sm_strdup(config->root) : NULL;
+    root = rc == SM_OK ? sm_strdup(config->root) : NULL;
+    if (rc != SM_OK)
+        *code = sm_cli_fail(rc == SM_NOT_FOUND ? SM_EXIT_USAGE : SM_EXIT_CONFIG, err.msg);
+    sm_config_free(config);
+    return root;
+}
+
+/* The root of the configuration that is found from `path`, when `path` lies below it; else `path`
+ * itself: specs may lie anywhere. A configuration that is wrong is no matter here. */
+static char *root_of(const char *self, const char *path) {
+    sm_flags flags = {.path = path};
+    sm_config *config = NULL;
+    char *root = sm_fsx_absolute(path);
+    if (sm_config_load(self, &flags, true, &config, NULL) == SM_OK &&
+        sm_str_starts(root, config->root) && strchr("/", root[strlen(config->root)])) {
+        free(root);
+        root = sm_strdup(config->root);
+    }
     sm_config_free(config);
     return root;
 }
@@ -40,7 +59,7 @@ static char *project_root(const char *self, int *code) {
 int sm_cmd_test(const char *self, int argc, char **argv) {
     const char *path = first_path(argc, argv);
     int code = SM_EXIT_OK;
-    char *root = path ? sm_fsx_absolute(path) : project_root(self, &code);
+    char *root = path ? root_of(self, path) : project_root(self, &code);
     if (!root)
         return code;
     char *shown = path ? NULL : sm_cli_path(root);

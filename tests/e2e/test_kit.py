@@ -143,6 +143,10 @@ def test_new_finds_the_root():
         (p.dir / "checks/deep").mkdir(parents=True)
         done = p.run("new", "shop/a", cwd=p.dir / "checks/deep")
         assert done.code == 0 and (p.dir / "checks/shop/a.lua").exists(), done
+        for words, cwd in ((["checks/shop/a_spec.lua"], p.dir), (["checks"], p.dir), ([], p.dir), ([], p.dir / "checks/shop"),
+                           ([str(p.dir / "checks/shop/a_spec.lua")], "/"), (["a_spec.lua"], p.dir / "checks/shop")):
+            done = p.run("test", *words, cwd=cwd)
+            assert done.code == 0 and "4 successes" in done.out, (words, cwd, done)
         p.write("selfmon.conf.lua", "return { inspections = ")
         done = p.run("new", "shop/b")
         assert done.code == 78 and "selfmon.conf.lua:1:" in done.err, done
