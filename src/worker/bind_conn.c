@@ -227,7 +227,8 @@ static int conn_starttls(lua_State *L) {
         return luaL_error(L, "connection:starttls: the connection has TLS already");
     sm_nettls o = {.servername = sm_json_str(op->args, "servername", c->s->host),
                    .verify = sm_json_bool(op->args, "verify", true),
-                   .ca = op->ca};
+                   .ca = op->ca,
+                   .trust = op->ca ? NULL : sm_net_trust(c->run)};
     sm_err err = SM_ERR_INIT;
     sm_netwait wait = wait_of(c, c->timeout);
     sm_rc rc = sm_nettls_start(c->s, &o, &wait, NULL, &err);

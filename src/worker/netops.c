@@ -38,6 +38,22 @@ void sm_netop_fail(sm_netop *op, const char *code, const char *sentence) {
     snprintf(op->code, sizeof op->code, "%s", code);
 }
 
+static void free_trust(void *store) {
+    X509_STORE_free(store);
+}
+
+X509_STORE *sm_net_trust(sm_run *run) {
+    if (!run->trust) {
+        run->trust_free = free_trust;
+        run->trust = sm_nettls_trust();
+    }
+    return run->trust;
+}
+
+static bool wants_trust(const sm_netop *op) {
+    return !op->ca && (strcmp(op->what, "tls") == 0 || json_object_get(op->args, "tls"));
+}
+
 static json_t *timings(const sm_netstream *s, int64_t begin) {
     json_t *out = json_pack("{s:f, s:f, s:f}", "dns", s->dns_s, "connect", s->connect_s, "total",
                             (double)(sm_mono_ns() - begin) / (double)SM_NS_PER_S);
@@ -56,8 +72,10 @@ static json_t *bytes(const char *p, size_t n) {
     return out ? out : json_string("");
 }
 
-static sm_nettls tls_opts(const sm_netop *op, const json_t *o, const char *host, bool verify) {
-    return (sm_nettls){.servername = sm_json_str(o, "servername", host),
+static sm_nettls tls_opts(const sm_run *run, const sm_netop *op, const json_t *o, const char *host,
+                          bool verify) {
+    return (sm_nettls){.trust = run->trust,
+                       .servername = sm_json_str(o, "servername", host),
                        .verify = sm_json_bool(o, "verify", verify),
                        .ca = op->ca,
                        .at = sm_json_int(o, "verify_time", 0)};
@@ -121,16 +139,17 @@ static sm_rc op_tcp(sm_netop *op, const json_t *net, const sm_netwait *w, sm_err
     return rc;
 }
 
-static sm_rc op_open(sm_netop *op, const json_t *net, const sm_netwait *w, sm_err *err) {
+static sm_rc op_open(sm_netop *op, const sm_run *run, const sm_netwait *w, sm_err *err) {
     int64_t begin = sm_mono_ns();
     const char *host = sm_json_str(op->args, "host", "");
     const json_t *tls = json_object_get(op->args, "tls");
     sm_netstream *s = sm_malloc(sizeof *s);
     op->stream = s;
     sm_netstream_init(s);
-    sm_rc rc = sm_netstream_connect(s, host, (int)sm_json_int(op->args, "port", 0), net, w, err);
+    sm_rc rc =
+        sm_netstream_connect(s, host, (int)sm_json_int(op->args, "port", 0), run->net, w, err);
     if (rc == SM_OK && tls) {
-        sm_nettls o = tls_opts(op, tls, host, true);
+        sm_nettls o = tls_opts(run, op, tls, host, true);
         rc = sm_nettls_start(s, &o, w, NULL, err);
     }
     if (rc == SM_OK) {
@@ -142,15 +161,16 @@ static sm_rc op_open(sm_netop *op, const json_t *net, const sm_netwait *w, sm_er
     return rc;
 }
 
-static sm_rc op_tls(sm_netop *op, const json_t *net, const sm_netwait *w, sm_err *err) {
+static sm_rc op_tls(sm_netop *op, const sm_run *run, const sm_netwait *w, sm_err *err) {
     sm_netstream s;
     int64_t begin = sm_mono_ns();
     const char *host = sm_json_str(op->args, "host", "");
     const char *starttls = sm_json_str(op->args, "starttls", NULL);
-    sm_nettls o = tls_opts(op, op->args, host, false);
+    sm_nettls o = tls_opts(run, op, op->args, host, false);
     json_t *report = NULL;
     sm_netstream_init(&s);
-    sm_rc rc = sm_netstream_connect(&s, host, (int)sm_json_int(op->args, "port", 443), net, w, err);
+    sm_rc rc =
+        sm_netstream_connect(&s, host, (int)sm_json_int(op->args, "port", 443), run->net, w, err);
     if (rc == SM_OK && starttls)
         rc = sm_nettls_ask(&s, starttls, w, err);
     if (rc == SM_OK)
@@ -169,18 +189,18 @@ static sm_rc op_tls(sm_netop *op, const json_t *net, const sm_netwait *w, sm_err
     return rc;
 }
 
-static void perform_one(sm_netop *op, const json_t *net, int64_t until, const _Atomic int *stop,
-                        int wake_fd) {
+static void perform_one(sm_netop *op, const sm_run *run, const _Atomic int *stop, int wake_fd) {
+    const json_t *net = run->net;
     sm_err err = SM_ERR_INIT;
-    sm_netwait whole = {until, stop, wake_fd};
+    sm_netwait whole = {run->deadline_ns, stop, wake_fd};
     sm_netwait w = sm_netwait_within(&whole, sm_json_num(op->args, "timeout", 10));
     sm_rc rc;
     if (strcmp(op->what, "tcp") == 0)
         rc = op_tcp(op, net, &w, &err);
     else if (strcmp(op->what, "open") == 0)
-        rc = op_open(op, net, &w, &err);
+        rc = op_open(op, run, &w, &err);
     else if (strcmp(op->what, "tls") == 0)
-        rc = op_tls(op, net, &w, &err);
+        rc = op_tls(op, run, &w, &err);
     else if (strcmp(op->what, "dns") == 0)
         rc = sm_netop_dns(op->args, net, &w, &op->value, &err);
     else if (strcmp(op->what, "ping") == 0)
@@ -232,7 +252,7 @@ static void *helper(void *arg) {
         size_t i = atomic_fetch_add(&b->next, 1);
         if (i >= b->n || atomic_load(&b->stop))
             break;
-        perform_one(&b->ops[i], b->run->net, b->run->deadline_ns, &b->stop, b->wake_fd);
+        perform_one(&b->ops[i], b->run, &b->stop, b->wake_fd);
         weigh(b, &b->ops[i]);
     }
     pthread_mutex_lock(&b->run->mu);
@@ -289,8 +309,11 @@ static void perform_all(sm_run *run, sm_netop *ops, size_t n) {
 }
 
 void sm_netops_perform(sm_run *run, sm_netop *ops, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (wants_trust(&ops[i]))
+            (void)sm_net_trust(run); /* before there are threads */
     if (n == 1)
-        perform_one(&ops[0], run->net, run->deadline_ns, &run->stop, -1);
+        perform_one(&ops[0], run, &run->stop, -1);
     else if (n > 1)
         perform_all(run, ops, n);
     for (size_t i = 0; i < n; i++)

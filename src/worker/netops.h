@@ -20,6 +20,8 @@ typedef struct sm_netop {
     sm_netstream *stream; /* of "open", owned */
 } sm_netop;
 
+/* The system's certificates for TLS of this run, read by the first call; on the run's thread. */
+X509_STORE *sm_net_trust(sm_run *run);
 void sm_netop_fini(sm_netop *op);
 void sm_netop_fail(sm_netop *op, const char *code, const char *sentence);
 /* Does n of them, at most run->limits.http_parallel at once, each within its own timeout; fills

@@ -145,9 +145,21 @@ static int on_verify(int ok, X509_STORE_CTX *ctx) {
 
 /* ---- setting up ---------------------------------------------------------------------------- */
 
-static bool trust(SSL_CTX *ctx, const char *pem) {
+X509_STORE *sm_nettls_trust(void) {
+    X509_STORE *store = X509_STORE_new();
+    if (store && X509_STORE_set_default_paths(store) != 1) {
+        X509_STORE_free(store);
+        store = NULL;
+    }
+    ERR_clear_error();
+    return store;
+}
+
+static bool trust(SSL_CTX *ctx, const char *pem, X509_STORE *store) {
+    if (!pem && store)
+        SSL_CTX_set1_cert_store(ctx, store);
     if (!pem)
-        return SSL_CTX_set_default_verify_paths(ctx) == 1;
+        return store != NULL;
     BIO *bio = BIO_new_mem_buf(pem, -1);
     X509 *cert;
     int n = 0;
@@ -170,7 +182,7 @@ static sm_rc set_up(sm_netstream *s, const sm_nettls *o, finding *f, sm_err *err
         rc = sm_err_set(err, SM_INVALID, "%s: TLS cannot be set up", s->who);
         goto out;
     }
-    if (!trust(ctx, o->ca)) {
+    if (!trust(ctx, o->ca, o->trust)) {
         rc = sm_err_set(err, SM_INVALID, "%s: %s", s->who,
                         o->ca ? "option \"ca\" holds no certificate"
                               : "the system's certificates cannot be read");

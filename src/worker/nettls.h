@@ -8,7 +8,13 @@ typedef struct sm_nettls {
     bool verify;            /* a certificate that is not good ends the handshake: SM_INVALID */
     const char *ca;         /* PEM instead of the system's certificates; NULL */
     int64_t at;             /* Unix seconds to judge by; 0: now */
+    X509_STORE *trust;      /* what sm_nettls_trust gave, borrowed; used when there is no ca */
 } sm_nettls;
+
+/* The system's certificates: SSL_CERT_FILE, SSL_CERT_DIR, else OpenSSL's own places. Reading them
+ * takes some 25 ms of CPU, so a run does it once. May be used by several threads. Owned by the
+ * caller (X509_STORE_free); NULL when there is no memory. */
+X509_STORE *sm_nettls_trust(void);
 
 /* Shakes hands on a connected stream; s->ssl is set then, also with SM_OK and a bad certificate
  * when `verify` is off. *report (may be NULL; new reference, NULL when no certificate was shown):

@@ -59,6 +59,8 @@ void sm_run_fini(sm_run *run) {
     json_decref(run->grants);
     json_decref(run->net);
     free(run->trace);
+    if (run->trust)
+        run->trust_free(run->trust);
     sm_runlog_fini(&run->log);
     pthread_cond_destroy(&run->cv);
     pthread_mutex_destroy(&run->mu);

@@ -109,6 +109,9 @@ struct sm_run {
     struct sm_watchdog *dog;         /* who watches it while entered, or NULL */
     sm_runlog log;
 
+    void *trust; /* the system's certificates, once selfmon.net has read them; or NULL */
+    void (*trust_free)(void *);
+
     /* owned by the watchdog's lock */
     int64_t watch_ns;  /* when it looks next */
     size_t watch_slot; /* place in its heap */
