@@ -131,6 +131,9 @@ sm_rc sm_app_run(const sm_app_options *opt, json_t **result, sm_err *err) {
     a->vitals = sm_vitals_new(sm_clock_system());
     a->o.config = sm_config_ref(opt->config);
     a->dir = (sm_statedir){.dir_fd = -1, .lock_fd = -1};
+    /* Before its first use: dead disks may keep two threads with files of scripts and two with PEM
+     * files; the configuration has to be read all the same. */
+    setenv("UV_THREADPOOL_SIZE", "6", 0);
     uv_loop_init(&a->loop);
     signal(SIGPIPE, SIG_IGN);
     uv_async_init(&a->loop, &a->wake, on_wake);

@@ -71,7 +71,8 @@ const char *sm_app_unready(const sm_app *app, char *out, size_t cap);
  * configuration: sm_app_configuration, accounts: sm_accounts_status, view_age: seconds|null (the
  * oldest that the platform said of an inspection), deliveries: sm_desks_verdicts, trouble:
  * [sentences], store: sm_storewatch_snapshot|null, log_dropped: lines, heartbeat:
- * sm_heartbeat_status, memory: sm_memory_status, dql: sm_dql_status} */
+ * sm_heartbeat_status, memory: sm_memory_status, dql: sm_dql_status,
+ * files: sm_files_status} */
 json_t *sm_app_snapshot(const sm_app *app);
 
 /* ---- app_reload.c ---- */

@@ -128,7 +128,7 @@ json_t *sm_app_snapshot(const sm_app *a) {
         return NULL;
     return json_pack(
         "{s:s, s:i, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, "
-        "s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o}",
         "version", SM_VERSION, "pid", (int)getpid(), "alive", sm_app_alive(a), "unready",
         sm_app_unready(a, why, sizeof why), "vitals", sm_vitals_snapshot(a->vitals), "process",
         sm_selfproc(), "pool", sm_dispatcher_status(a->dispatcher), "catalog", catalog_json(a),
@@ -137,5 +137,6 @@ json_t *sm_app_snapshot(const sm_app *a) {
         a->desks ? sm_desks_verdicts(a->desks) : json_object(), "trouble", troubles(a), "store",
         a->storewatch ? sm_storewatch_snapshot(a->storewatch) : json_null(), "log_dropped",
         (json_int_t)sm_log_dropped(), "heartbeat", sm_heartbeat_status(a->heartbeat), "memory",
-        sm_memory_status(a->memory), "dql", sm_dql_status(a->dql), "exec", sm_exec_status(a->exec));
+        sm_memory_status(a->memory), "dql", sm_dql_status(a->dql), "exec", sm_exec_status(a->exec),
+        "files", sm_files_status(a->files));
 }

@@ -3,23 +3,27 @@
  * A worker is not believed: paths and places of files are checked against the grants of the run's
  * inspection once more, and command lines are read only where `processes:cmdline` is granted. All
  * reading is done on libuv's threads, AT_ONCE at a time, so that a dead network disk holds up
- * neither the loop nor the other users of these threads. Owned by the loop.
+ * neither the loop nor the other users of these threads; when it has stopped all of these, new
+ * questions are refused with a sentence instead of waiting for it. Owned by the loop.
  */
 #include "daemon/files.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/peek.h"
 #include "base/procs.h"
+#include "base/str.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { AT_ONCE = 2, PER_RUN = 20000 };
+enum { AT_ONCE = 2, PER_RUN = 20000, STUCK_S = 5 };
 
 typedef struct look {
     uv_work_t work;
     struct look *next;
     sm_files *files; /* NULL: it is gone */
     sm_ask *ask;
-    bool reading; /* on a thread of libuv */
+    bool reading;     /* on a thread of libuv */
+    int64_t since_ns; /* monotonic */
     bool processes;
     json_t *args, *grants; /* copies of its own: counting references is not for two threads */
     sm_peeked found;
@@ -28,8 +32,13 @@ typedef struct look {
 
 struct sm_files {
     uv_loop_t *loop;
-    look *first; /* those that are read or wait for that, oldest first */
+    look *first;            /* those that are read or wait for that, oldest first */
+    json_t *calls, *failed; /* counted by name */
 };
+
+static void count(json_t *names, const char *name) {
+    json_object_set_new(names, name, json_integer(sm_json_int(names, name, 0) + 1));
+}
 
 /* On a thread of libuv. */
 static void read_it(uv_work_t *work) {
@@ -46,6 +55,8 @@ static void end(look *o) {
         o->found.value = NULL;
         sm_ask_answer(o->ask, value, o->found.body, o->found.body_n);
     } else {
+        if (o->files)
+            count(o->files->failed, sm_rc_name(o->err.code));
         sm_ask_fail(o->ask, sm_rc_name(o->err.code), "%s", o->err.msg);
     }
     sm_peeked_fini(&o->found);
@@ -82,18 +93,50 @@ static void next_ones(sm_files *f) {
         if (o->reading)
             continue;
         o->reading = true;
+        o->since_ns = sm_mono_ns();
         o->work.data = o;
         uv_queue_work(f->loop, &o->work, read_it, after);
     }
 }
 
+/* What has kept every thread for long, or NULL. */
+static const look *stuck(const sm_files *f) {
+    int64_t long_ago = sm_mono_ns() - STUCK_S * SM_NS_PER_S;
+    int n = 0;
+    for (const look *o = f->first; o && o->reading; o = o->next)
+        n += o->since_ns < long_ago;
+    return n >= AT_ONCE ? f->first : NULL;
+}
+
+/* The name of a question for the counters: only what is known, as it comes from a worker. */
+static const char *call_of(const sm_ask *ask) {
+    static const char *const ops[] = {"stat", "list", "read", "tail"};
+    const char *op = sm_json_str(ask->args, "op", "");
+    for (size_t i = 0; i < SM_ARRAY_LEN(ops); i++)
+        if (strcmp(ask->what, "file") == 0 && strcmp(ops[i], op) == 0)
+            return ops[i];
+    return ask->what;
+}
+
 static void begin(void *ctx, sm_ask *ask) {
     sm_files *f = ctx;
+    count(f->calls, call_of(ask));
     bool processes = strcmp(ask->what, "processes") == 0;
     bool lines =
         sm_json_bool(ask->args, "cmdline", false) || json_object_get(ask->args, "match") != NULL;
     if (processes && lines && !sm_ask_granted(ask, "processes:cmdline")) {
+        count(f->failed, "denied");
         sm_ask_fail(ask, "denied", "the permission \"processes:cmdline\" is not granted");
+        return;
+    }
+    const look *slow = stuck(f);
+    if (slow) {
+        const char *path = sm_json_str(slow->args, "path", "/proc");
+        char *shown = sm_str_printable(path, strlen(path), 200);
+        count(f->failed, "busy");
+        sm_ask_fail(ask, "busy", "files cannot be read now: %s has not answered for %lld s", shown,
+                    (long long)((sm_mono_ns() - slow->since_ns) / SM_NS_PER_S));
+        free(shown);
         return;
     }
     look *o = sm_calloc(1, sizeof *o), **last = &f->first;
@@ -125,6 +168,8 @@ sm_files *sm_files_new(uv_loop_t *loop, sm_dispatcher *d) {
     static const char *const names[] = {"file", "processes"};
     sm_files *f = sm_calloc(1, sizeof *f);
     f->loop = loop;
+    f->calls = json_object();
+    f->failed = json_object();
     for (size_t i = 0; i < SM_ARRAY_LEN(names); i++) {
         const sm_ask_service service = {
             .what = names[i], .ctx = f, .per_run = PER_RUN, .begin = begin, .drop = drop};
@@ -138,5 +183,15 @@ void sm_files_free(sm_files *f) {
         return;
     for (look *o = f->first; o; o = o->next)
         o->files = NULL; /* only those on a thread are left */
+    json_decref(f->calls);
+    json_decref(f->failed);
     free(f);
+}
+
+json_t *sm_files_status(const sm_files *f) {
+    int waiting = 0;
+    for (const look *o = f->first; o; o = o->next)
+        waiting++;
+    return json_pack("{s:o, s:o, s:i}", "calls", json_deep_copy(f->calls), "failed",
+                     json_deep_copy(f->failed), "waiting", waiting);
 }

@@ -1,4 +1,6 @@
 """What runs see of the machine's files and processes through the daemon, and the shipped inspections that use it."""
+import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -123,6 +125,55 @@ def test_dry_run_sees_files_too():
         p.script("a.lua", simple(HEAD + f'  assert(host.file.read("{p.dir}/x.txt") == "hello")'))
         done = p.once("--dry-run")
         assert done.code == 0, done
+
+
+@contextlib.contextmanager
+def dead_disk(path):
+    """A file system whose server never answers, until the function it gives is called."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    path.mkdir()
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as why:
+        raise Skip(f"no FUSE here: {why}")
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+    if libc.mount(b"e2e", bytes(path), b"fuse", 0, options):
+        os.close(server)
+        raise Skip(f"cannot mount: {os.strerror(ctypes.get_errno())}")
+    open_ones = [server]
+
+    def give_up():
+        while open_ones:
+            os.close(open_ones.pop())  # whoever waits gets an error
+    try:
+        yield give_up
+    finally:
+        give_up()
+        libc.umount2(bytes(path), 2)
+
+
+def test_dead_disk():
+    """files on a disk that does not answer: other runs are told so, the daemon serves, and all is well afterwards"""
+    with project() as p, dead_disk(p.dir / "dead") as give_up:
+        (p.dir / "good").write_text("x")
+        for name in "ab":
+            p.script(f"{name}.lua", f'monitor{{ title = "{name}", schedule = "0 0 1 1 *", timeout = "120s" }}\n'
+                     f'function run()\n  print(select(2, require "selfmon.host".file.read("{p.dir}/dead/x")))\nend\n')
+        p.script("c.lua", 'monitor{ title = "c", schedule = "@every 1s", timeout = "2s" }\nfunction run()\n'
+                 f'  local s, err = require "selfmon.host".file.stat("{p.dir}/good")\n  print(s and "all is well" or err)\n'
+                 'end\n')
+        grant(p, f"file:{p.dir}/**")
+        daemon = p.daemon()
+
+        def said(text, newer_than=0):
+            return any(text in line["text"] for r in p.runs("--log")[newer_than:] for line in r["log"])
+        busy = f"files cannot be read now: {p.dir}/dead/x has not answered for "
+        wait_for(lambda: said(busy), "a sentence that names the disk", 60)
+        before = len(p.runs())
+        give_up()
+        wait_for(lambda: said("all is well", before), "files that can be read again", 60)
+        wait_for(lambda: said("cannot open"), "the end of those that waited", 60)
+        assert daemon.stop() == 0
 
 
 def ship(p, name, params, *permissions, schedule=None):
