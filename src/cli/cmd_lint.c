@@ -75,6 +75,7 @@ static sm_rc read_texts(lint *l, sm_err *err) {
         size_t len = 0;
         sm_err skipped = SM_ERR_INIT;
         if (sm_str_ends(found[i].rel, "_spec.lua") ||
+            strcmp(found[i].rel, "selfmon.conf.lua") == 0 ||
             sm_fsx_read_beneath(root, found[i].rel, TEXT_MAX, &text, &len, &skipped) != SM_OK)
             continue;
         (void)entry(l, found[i].rel);

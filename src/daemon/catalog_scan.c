@@ -3,8 +3,8 @@
  * A file is read again when the watch told of it, when size, mtime, device or inode differ, or when
  * its mtime was so young at the last read that a further change might not show in it; it changed
  * when its hash differs. One that is being written is left alone. Names that end in `_spec.lua`,
- * and base names that begin with `_`, are no inspections. Links out of the root are refused by fsx.
- * Owned by the loop's thread.
+ * base names that begin with `_`, and the configuration are no inspections. Links out of the root
+ * are refused by fsx. Owned by the loop's thread.
  */
 #include "base/clock.h"
 #include "base/fsx.h"
@@ -49,7 +49,8 @@ static void tell_left_out(sm_catalog *c) {
 }
 
 static bool wanted(const char *rel) {
-    return !sm_str_ends(rel, "_spec.lua") && sm_fsx_basename(rel)[0] != '_';
+    return !sm_str_ends(rel, "_spec.lua") && sm_fsx_basename(rel)[0] != '_' &&
+           strcmp(rel, "selfmon.conf.lua") != 0; /* the root may be the configuration's folder */
 }
 
 bool sm_catalog_blank(const sm_blob *b) {

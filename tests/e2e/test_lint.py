@@ -146,6 +146,16 @@ def test_instances():
         assert all("a.run:" in f["message"] for f in found), found
 
 
+def test_configuration_in_the_root():
+    """selfmon.conf.lua in the inspections root is the configuration and no inspection"""
+    with project() as p:
+        p.script("a.lua", PLAIN)
+        p.script("selfmon.conf.lua", 'return { inspections = ".", timezone = env("ZONE", "Asia/Tokyo") }\n')
+        assert findings(p, code=0) == []
+        rows = p.run("list", "--json", "inspections").json()
+        assert [r["id"] for r in rows] == ["a.run"] and rows[0]["timezone"] == "Asia/Tokyo", rows
+
+
 def test_shipped():
     """nothing is found in the inspections that come with the program"""
     with project() as p:
