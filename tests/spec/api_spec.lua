@@ -188,6 +188,41 @@ describe("each entry", function()
   end
 end)
 
+describe("the keys of monitor", function()
+  local known = {}
+  for _, kind in ipairs(by_name.globals.types) do
+    known[kind.name] = {}
+    for _, field in ipairs(kind.fields) do table.insert(known[kind.name], field[1]) end
+  end
+
+  -- How the program takes a key that has a value nobody means.
+  local FORMS = {
+    ["monitor.Spec"] = "monitor{ title = 'x', %s = print }", ["monitor.Events"] = "monitor{ title = 'x', events = { %s = print } }",
+    ["monitor.Limits"] = "monitor{ title = 'x', limits = { %s = print } }",
+    ["monitor.Param"] = "monitor{ title = 'x', params = { a = { type = 'number', %s = 1 } } }",
+  }
+  for kind, form in pairs(FORMS) do
+    it("are those the program takes: " .. kind, function()
+      assert.is_true(#known[kind] > 3)
+      for _, key in ipairs(known[kind]) do
+        local _, err = internal.load(form:format(key) .. "\nfunction run() end", "x.lua")
+        assert.is_nil((err or ""):find("unknown key", 1, true), key .. ": " .. tostring(err))
+      end
+      local _, err = internal.load(form:format "nosuch" .. "\nfunction run() end", "x.lua")
+      assert.is_truthy(err:find("unknown key", 1, true), err)
+    end)
+  end
+
+  it("are all there", function()
+    local list = read "src/worker/monitor_check.c":match '({"title", check_title.-)};'
+    local taken = {}
+    for name in list:gmatch '{"([%l_]+)", ' do taken[name] = true end
+    assert.is_true(taken.permissions)
+    for _, key in ipairs(known["monitor.Spec"]) do taken[key] = nil end
+    assert.are.same({}, sorted(taken))
+  end)
+end)
+
 -- Fakes for examples: what their world answers unless the entry's `setup` says otherwise.
 local function default_world()
   t.machine {
