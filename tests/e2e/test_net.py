@@ -73,6 +73,26 @@ def test_narrowed():
         assert run["outcome"] == "ok", run
 
 
+def test_spellings():
+    """with net = "public" no spelling of a loopback, link-local or metadata address is reached"""
+    with servers() as s, project() as p:
+        p.write("selfmon.conf.lua", 'return { net = "public" }')
+        p.script("a.lua", simple(HEAD + f'''
+  for _, host in ipairs{{ H, "127.1", "0", "0x7f000001", "2130706433", "017700000001", "::1", "[::1]", "::ffff:127.0.0.1", "::",
+      "localhost", "LOCALHOST", "localhost.", "0.0.0.0", "169.254.169.254", "fd00:ec2::254", "0xa9fea9fe", "::ffff:a9fe:a9fe" }} do
+    for _, port in ipairs{{ {s["echo"]}, {s["good"]} }} do
+      for _, what in ipairs{{ "tcp", "tls", "open" }} do
+        local res, message, code = net[what](host, port, {{ timeout = 2 }})
+        assert(res == nil and (code == "denied" or code == "dns"), host .. ": " .. tostring(message))
+      end
+    end
+    local res, message, code = net.ping(host, {{ count = 1 }})
+    assert(res == nil and (code == "denied" or code == "dns"), host .. ": " .. tostring(message))
+  end'''))
+        run = one(p)
+        assert run["outcome"] == "ok", run
+
+
 WAITS = {
     "tcp": 'net.tcp(H, {silent}, {{ read = "line", timeout = 600 }})',
     "open": 'local conn <close> = assert(net.open(H, {silent})) conn:receive("line", 600)',
