@@ -90,8 +90,6 @@ describe("every function", function()
       file = "every.lua", libs = { ["lib/every.lua"] = EVERY }, timeout = 120, cpu = 100, memory = 256 << 20,
       machine = { name = "x", uptime = 1, memory = {}, load = {}, disks = {}, mounts = {}, cpu = {} },
       http = function() return nil, "no network", "connect" end,
-      ask = function() return nil, "nobody there", "unavailable" end,
-      ask = function() return nil, "no network", "connect" end,
       ask = function(what, ...) return require("selfmon.testing_" .. what).ask(...) end,
     })
     assert.are.equal("ok", r.outcome, r.error)
