@@ -5,10 +5,8 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include "fake_worker.h"
+#include "fake_run.h"
 #include "base/log.h"
-#include "base/mem.h"
-#include "base/rand.h"
 #include "daemon/asks.h"
 
 typedef struct bench {
@@ -24,11 +22,6 @@ typedef struct seen {
     int done;
     char run_id[33], outcome[16], error[300], log[200];
 } seen;
-
-static void no_report(void *ctx, const char *run_id, int64_t seq, const json_t *events) {
-    (void)ctx, (void)run_id, (void)seq, (void)events;
-    fail_msg("nobody reports here");
-}
 
 /* Says what it got. */
 static void echo(void *ctx, sm_ask *ask) {
@@ -63,15 +56,7 @@ static void start(bench *b) {
     memset(b, 0, sizeof *b);
     fake_make(b->dir, b->self);
     uv_loop_init(&b->loop);
-    sm_dispatcher_options opt = {.loop = &b->loop,
-                                 .self = b->self,
-                                 .display = "inspections",
-                                 .workers = 1,
-                                 .runs_per_worker = 8,
-                                 .max_running = 64,
-                                 .report = no_report};
-    sm_err err = SM_ERR_INIT;
-    assert_int_equal(sm_dispatcher_new(&opt, &b->d, &err), SM_OK);
+    b->d = fake_dispatcher(&b->loop, b->self);
     sm_asks_serve(b->d, &(sm_ask_service){.what = "echo", .ctx = b, .begin = echo});
     sm_asks_serve(b->d, &(sm_ask_service){.what = "few", .ctx = b, .per_run = 2, .begin = echo});
     sm_asks_serve(b->d, &(sm_ask_service){.what = "refuse", .ctx = b, .begin = refuse});
@@ -100,29 +85,8 @@ static void on_done(void *ctx, const sm_run_end *end) {
 }
 
 static void order(bench *b, const char *text, const char *grant, seen *s) {
-    sm_inspection *p = sm_calloc(1, sizeof *p);
-    p->refs = 1;
-    p->id = sm_strdup("demo/x.run");
-    p->func_id = sm_strdup("demo__x.run");
-    p->fn = sm_strdup("run");
-    p->account = sm_strdup("default");
-    p->source = sm_calloc(1, sizeof *p->source);
-    p->source->refs = 1;
-    p->source->file = sm_strdup("demo/x.lua");
-    p->source->script = sm_blob_new(text, strlen(text));
-    p->grants = grant ? json_pack("[s]", grant) : json_array();
-    p->limits = json_pack("{s:f}", "wall", 30.0);
-    p->timeout = 30;
-    sm_run_order o = {.inspection = p,
-                      .params = json_object(),
-                      .ctx = json_pack("{s:s}", "id", p->id),
-                      .done = on_done,
-                      .done_ctx = s};
     memset(s, 0, sizeof *s);
-    sm_id_new(sm_wall_ns(), o.run_id);
-    memcpy(s->run_id, o.run_id, sizeof s->run_id);
-    sm_dispatcher_run(b->d, &o);
-    sm_inspection_unref(p);
+    fake_order(b->d, text, grant, 30, on_done, s, s->run_id);
 }
 
 static void test_answers(void **state) {
