@@ -38,11 +38,12 @@ struct sm_outq {
     atomic_llong until_ns; /* monotonic; when the writer gives up */
     pthread_mutex_t lock;
     pthread_cond_t more;
+    pthread_cond_t over; /* CLOCK_MONOTONIC: ended is true */
     line *head, *tail;
     size_t bytes;   /* of the list */
     size_t refused; /* lines that found no room, not told yet */
     int last_fd;
-    bool stopping;
+    bool stopping, ended;
 };
 
 static size_t cost(size_t n) {
@@ -132,9 +133,14 @@ static void *run_thread(void *arg) {
             if (tell_lost(q, fd, q->failed))
                 q->failed = 0;
         } else {
-            return NULL;
+            break;
         }
     }
+    pthread_mutex_lock(&q->lock);
+    q->ended = true;
+    pthread_cond_signal(&q->over);
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
 }
 
 /* ---- the side of those who put lines ---- */
@@ -179,10 +185,15 @@ sm_outq *sm_outq_new(size_t (*note)(size_t dropped, char *out, size_t cap)) {
     sm_outq *q = sm_calloc(1, sizeof *q);
     sigset_t all, before;
     pthread_attr_t attr;
+    pthread_condattr_t clock;
     q->note = note;
     atomic_init(&q->until_ns, INT64_MAX);
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->more, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&q->over, &clock);
+    pthread_condattr_destroy(&clock);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     /* Signals are the loop's; a broken pipe must not end the process. */
@@ -195,6 +206,7 @@ sm_outq *sm_outq_new(size_t (*note)(size_t dropped, char *out, size_t cap)) {
         pthread_setname_np(q->thread, "log");
         return q;
     }
+    pthread_cond_destroy(&q->over);
     pthread_cond_destroy(&q->more);
     pthread_mutex_destroy(&q->lock);
     free(q);
@@ -207,18 +219,23 @@ bool sm_outq_end(sm_outq *q, int ms) {
     pthread_mutex_lock(&q->lock);
     q->stopping = true;
     pthread_cond_signal(&q->more);
-    pthread_mutex_unlock(&q->lock);
     until += 2 * LOOK_MS * SM_NS_PER_MS;
     struct timespec at = {.tv_sec = until / SM_NS_PER_S, .tv_nsec = until % SM_NS_PER_S};
-    if (pthread_clockjoin_np(q->thread, NULL, CLOCK_MONOTONIC, &at) != 0) {
+    while (!q->ended && pthread_cond_timedwait(&q->over, &q->lock, &at) == 0)
+        ;
+    bool ended = q->ended;
+    pthread_mutex_unlock(&q->lock);
+    if (!ended) {
         pthread_detach(q->thread); /* it hangs in a write that does not return */
         return false;
     }
+    pthread_join(q->thread, NULL);
     while (q->head) {
         line *next = q->head->next;
         free(q->head);
         q->head = next;
     }
+    pthread_cond_destroy(&q->over);
     pthread_cond_destroy(&q->more);
     pthread_mutex_destroy(&q->lock);
     free(q);

@@ -31,8 +31,9 @@ def installed(p):
     """A directory laid out as the package does; returns a function that puts its paths in place of the real ones."""
     etc, state = p.dir / "etc", p.dir / "state"
     (etc / "inspections").mkdir(parents=True)
-    shutil.copytree(ROOT / "inspections" / "host", etc / "inspections" / "host",
-                    ignore=shutil.ignore_patterns("*_spec.lua"))
+    for folder in ("host", "lib"):
+        shutil.copytree(ROOT / "inspections" / folder, etc / "inspections" / folder,
+                        ignore=shutil.ignore_patterns("*_spec.lua"))
     shutil.copy(ROOT / "packaging" / "selfmon.conf.lua", etc)
     bin_ = p.dir / "bin"
     bin_.mkdir()
