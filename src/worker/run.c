@@ -181,7 +181,9 @@ void sm_run_stop_text(const sm_run *run, char *out, size_t cap) {
                  run->limits.events, run->events);
         return;
     case SM_STOP_HTTP:
-        snprintf(out, cap, "limit of %d HTTP requests reached (%d asked for); see limits.http",
+        snprintf(out, cap,
+                 "limit of %d requests reached (%d asked for, over HTTP and selfmon.net); see "
+                 "limits.http",
                  run->limits.http_total, run->http_count);
         return;
     case SM_STOP_LOG:

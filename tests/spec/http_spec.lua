@@ -264,7 +264,7 @@ describe("the limit of requests", function()
     local r, asked = run("while true do pcall(http.get, 'https://shop.example/') end")
     assert.are.equal("limit", r.outcome)
     assert.are.equal(1000, #asked)
-    assert.is_truthy(r.error:find("demo/h.lua:4: limit of 1000 HTTP requests reached (1001 asked for); see limits.http", 1, true), r.error)
+    assert.is_truthy(r.error:find("demo/h.lua:4: limit of 1000 requests reached (1001 asked for, over HTTP and selfmon.net); see limits.http", 1, true), r.error)
   end)
 end)
 
