@@ -130,7 +130,7 @@ end
 ]])
     t.http("https://x.example/", {})
     assert.are.equal("ok", t.run "limits.run".outcome)
-    for what, words in pairs { memory = "memory limit of 2 MiB", events = "limit of 3 events", http = "limit of 2 HTTP",
+    for what, words in pairs { memory = "memory limit of 2 MiB", events = "limit of 3 events", http = "limit of 2 requests",
                                log = "log limit of 4 KiB" } do
       local r = t.run("limits.run", { what = what })
       assert.are.equal("limit", r.outcome, what)
