@@ -4,6 +4,7 @@
  * frame, unless the run has ended meanwhile. Owned by the loop.
  */
 #include "daemon/asks.h"
+#include "base/grant.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -101,14 +102,7 @@ void sm_ask_fail(sm_ask *a, const char *code, const char *fmt, ...) {
 }
 
 bool sm_ask_granted(const sm_ask *a, const char *permission) {
-    size_t i;
-    json_t *grant;
-    json_array_foreach(a->inspection->grants, i, grant) {
-        const char *text = json_string_value(grant);
-        if (text && (strcmp(text, permission) == 0 || sm_str_glob(text, permission)))
-            return true;
-    }
-    return false;
+    return sm_grant_covers(a->inspection->grants, permission);
 }
 
 /* Gives it to its service. */

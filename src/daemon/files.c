@@ -2,9 +2,9 @@
  *
  * A worker is not believed: paths and places of files are checked against the grants of the run's
  * inspection once more, and command lines are read only where `processes:cmdline` is granted. All
- * reading is done on libuv's threads, AT_ONCE at a time, so that a dead network disk holds up
- * neither the loop nor the other users of these threads; when it has stopped all of these, new
- * questions are refused with a sentence instead of waiting for it. Owned by the loop.
+ * reading is done on libuv's threads (daemon/aside.h), AT_ONCE at a time; when a dead network disk
+ * has stopped all of these, new questions are refused with a sentence instead of waiting for it.
+ * Owned by the loop.
  */
 #include "daemon/files.h"
 #include "base/clock.h"
@@ -12,18 +12,16 @@
 #include "base/peek.h"
 #include "base/procs.h"
 #include "base/str.h"
+#include "daemon/aside.h"
 #include <stdlib.h>
 #include <string.h>
 
 enum { AT_ONCE = 2, PER_RUN = 20000, STUCK_S = 5 };
 
 typedef struct look {
-    uv_work_t work;
-    struct look *next;
-    sm_files *files; /* NULL: it is gone */
+    sm_aside_task task;
+    sm_files *files; /* valid while task.aside is */
     sm_ask *ask;
-    bool reading;     /* on a thread of libuv */
-    int64_t since_ns; /* monotonic */
     bool processes;
     json_t *args, *grants; /* copies of its own: counting references is not for two threads */
     sm_peeked found;
@@ -31,8 +29,7 @@ typedef struct look {
 } look;
 
 struct sm_files {
-    uv_loop_t *loop;
-    look *first;            /* those that are read or wait for that, oldest first */
+    sm_aside aside;
     json_t *calls, *failed; /* counted by name */
 };
 
@@ -41,21 +38,22 @@ static void count(json_t *names, const char *name) {
 }
 
 /* On a thread of libuv. */
-static void read_it(uv_work_t *work) {
-    look *o = work->data;
+static void read_it(sm_aside_task *task) {
+    look *o = (look *)task;
     if (o->processes)
         sm_procs_read("/proc", o->args, &o->found.value, &o->err);
     else
         sm_peek(o->args, o->grants, &o->found, &o->err);
 }
 
-static void end(look *o) {
+static void end(sm_aside_task *task) {
+    look *o = (look *)task;
     if (o->err.code == SM_OK) {
         json_t *value = o->found.value;
         o->found.value = NULL;
         sm_ask_answer(o->ask, value, o->found.body, o->found.body_n);
     } else {
-        if (o->files)
+        if (task->aside)
             count(o->files->failed, sm_rc_name(o->err.code));
         sm_ask_fail(o->ask, sm_rc_name(o->err.code), "%s", o->err.msg);
     }
@@ -65,47 +63,13 @@ static void end(look *o) {
     free(o);
 }
 
-static void unlist(look *o) {
-    look **at = &o->files->first;
-    while (*at != o)
-        at = &(*at)->next;
-    *at = o->next;
-}
-
-static void next_ones(sm_files *f);
-
-static void after(uv_work_t *work, int status) {
-    look *o = work->data;
-    sm_files *f = o->files;
-    (void)status; /* never cancelled */
-    if (f)
-        unlist(o);
-    end(o);
-    if (f)
-        next_ones(f);
-}
-
-/* Begins to look at what waits, oldest first. */
-static void next_ones(sm_files *f) {
-    int reading = 0;
-    for (look *o = f->first; o && reading < AT_ONCE; o = o->next) {
-        reading++;
-        if (o->reading)
-            continue;
-        o->reading = true;
-        o->since_ns = sm_mono_ns();
-        o->work.data = o;
-        uv_queue_work(f->loop, &o->work, read_it, after);
-    }
-}
-
 /* What has kept every thread for long, or NULL. */
 static const look *stuck(const sm_files *f) {
     int64_t long_ago = sm_mono_ns() - STUCK_S * SM_NS_PER_S;
     int n = 0;
-    for (const look *o = f->first; o && o->reading; o = o->next)
-        n += o->since_ns < long_ago;
-    return n >= AT_ONCE ? f->first : NULL;
+    for (const sm_aside_task *t = f->aside.first; t && t->reading; t = t->next)
+        n += t->since_ns < long_ago;
+    return n >= AT_ONCE ? (const look *)f->aside.first : NULL;
 }
 
 /* The name of a question for the counters: only what is known, as it comes from a worker. */
@@ -135,11 +99,13 @@ static void begin(void *ctx, sm_ask *ask) {
         char *shown = sm_str_printable(path, strlen(path), 200);
         count(f->failed, "busy");
         sm_ask_fail(ask, "busy", "files cannot be read now: %s has not answered for %lld s", shown,
-                    (long long)((sm_mono_ns() - slow->since_ns) / SM_NS_PER_S));
+                    (long long)((sm_mono_ns() - slow->task.since_ns) / SM_NS_PER_S));
         free(shown);
         return;
     }
-    look *o = sm_calloc(1, sizeof *o), **last = &f->first;
+    look *o = sm_calloc(1, sizeof *o);
+    o->task.read = read_it;
+    o->task.end = end;
     o->files = f;
     o->ask = ask;
     o->processes = processes;
@@ -147,27 +113,23 @@ static void begin(void *ctx, sm_ask *ask) {
     o->grants = json_deep_copy(ask->inspection->grants);
     if (!o->grants)
         o->grants = json_array(); /* nothing is granted */
-    while (*last)
-        last = &(*last)->next;
-    *last = o;
     ask->state = o;
-    next_ones(f);
+    sm_aside_put(&f->aside, &o->task);
 }
 
 static void drop(void *ctx, sm_ask *ask) {
     look *o = ask->state;
     (void)ctx;
-    if (o->reading)
-        return; /* it ends when the thread is through */
-    unlist(o);
+    if (!sm_aside_drop(&o->task))
+        return;
     sm_err_set(&o->err, SM_CLOSED, "the run has ended");
-    end(o);
+    end(&o->task);
 }
 
 sm_files *sm_files_new(uv_loop_t *loop, sm_dispatcher *d) {
     static const char *const names[] = {"file", "processes"};
     sm_files *f = sm_calloc(1, sizeof *f);
-    f->loop = loop;
+    f->aside = (sm_aside){.loop = loop, .at_once = AT_ONCE};
     f->calls = json_object();
     f->failed = json_object();
     for (size_t i = 0; i < SM_ARRAY_LEN(names); i++) {
@@ -181,8 +143,7 @@ sm_files *sm_files_new(uv_loop_t *loop, sm_dispatcher *d) {
 void sm_files_free(sm_files *f) {
     if (!f)
         return;
-    for (look *o = f->first; o; o = o->next)
-        o->files = NULL; /* only those on a thread are left */
+    sm_aside_forget(&f->aside);
     json_decref(f->calls);
     json_decref(f->failed);
     free(f);
@@ -190,7 +151,7 @@ void sm_files_free(sm_files *f) {
 
 json_t *sm_files_status(const sm_files *f) {
     int waiting = 0;
-    for (const look *o = f->first; o; o = o->next)
+    for (const sm_aside_task *t = f->aside.first; t; t = t->next)
         waiting++;
     return json_pack("{s:o, s:o, s:i}", "calls", json_deep_copy(f->calls), "failed",
                      json_deep_copy(f->failed), "waiting", waiting);

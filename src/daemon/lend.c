@@ -2,37 +2,31 @@
  *
  * What is handed out is a PEM file and nothing else: of certificates only, unless the run holds the
  * permission `file:PATH`, which is checked here because a worker is not believed. Files are read on
- * libuv's threads, SM_LEND_AT_ONCE at a time, so that a dead network disk holds up neither the loop
- * nor the other users of these threads. Owned by the loop.
+ * libuv's threads (daemon/aside.h), SM_LEND_AT_ONCE at a time. Owned by the loop.
  */
 #include "daemon/lend.h"
 #include "base/fsx.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "daemon/aside.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { PEM_MAX = 1 << 20, SM_LEND_AT_ONCE = 2, SM_LEND_PER_RUN = 2000 };
 
-typedef struct sm_loan sm_loan;
-
-struct sm_loan {
-    uv_work_t work;
-    sm_loan *next;
-    sm_lend *lend; /* NULL: it is gone */
+typedef struct sm_loan {
+    sm_aside_task task;
     sm_ask *ask;
-    bool reading; /* on a thread of libuv */
-    bool key;     /* private keys too */
+    bool key; /* private keys too */
     char *path;
     char *text; /* what was read */
     size_t len;
     sm_err err;
-};
+} sm_loan;
 
 struct sm_lend {
-    uv_loop_t *loop;
-    sm_loan *loans; /* that are read or wait for that, oldest first */
+    sm_aside aside;
 };
 
 static void free_loan(sm_loan *o) {
@@ -53,51 +47,19 @@ static sm_rc check_text(sm_loan *o) {
 }
 
 /* On a thread of libuv. */
-static void read_it(uv_work_t *work) {
-    sm_loan *o = work->data;
+static void read_it(sm_aside_task *task) {
+    sm_loan *o = (sm_loan *)task;
     if (sm_fsx_read(o->path, PEM_MAX, &o->text, &o->len, &o->err) == SM_OK)
         check_text(o);
 }
 
-static void end(sm_loan *o) {
+static void end(sm_aside_task *task) {
+    sm_loan *o = (sm_loan *)task;
     if (o->err.code == SM_OK)
         sm_ask_answer(o->ask, NULL, o->text, o->len);
     else
         sm_ask_fail(o->ask, "denied", "%s", o->err.msg);
     free_loan(o);
-}
-
-static void unlist(sm_loan *o) {
-    sm_loan **at = &o->lend->loans;
-    while (*at != o)
-        at = &(*at)->next;
-    *at = o->next;
-}
-
-static void next_ones(sm_lend *l);
-
-static void after(uv_work_t *work, int status) {
-    sm_loan *o = work->data;
-    sm_lend *l = o->lend;
-    (void)status; /* never cancelled */
-    if (l)
-        unlist(o);
-    end(o);
-    if (l)
-        next_ones(l);
-}
-
-/* Begins to read what waits, oldest first. */
-static void next_ones(sm_lend *l) {
-    int reading = 0;
-    for (sm_loan *o = l->loans; o && reading < SM_LEND_AT_ONCE; o = o->next) {
-        reading++;
-        if (o->reading)
-            continue;
-        o->reading = true;
-        o->work.data = o;
-        uv_queue_work(l->loop, &o->work, read_it, after);
-    }
 }
 
 /* Why it is not lent, or NULL. */
@@ -125,30 +87,26 @@ static void begin(void *ctx, sm_ask *ask) {
         free(shown);
         return;
     }
-    sm_loan *o = sm_calloc(1, sizeof *o), **last = &l->loans;
-    o->lend = l;
+    sm_loan *o = sm_calloc(1, sizeof *o);
+    o->task.read = read_it;
+    o->task.end = end;
     o->ask = ask;
     o->key = key;
     o->path = sm_strdup(path);
-    while (*last)
-        last = &(*last)->next;
-    *last = o;
     ask->state = o;
-    next_ones(l);
+    sm_aside_put(&l->aside, &o->task);
 }
 
 static void drop(void *ctx, sm_ask *ask) {
     sm_loan *o = ask->state;
     (void)ctx;
-    if (o->reading)
-        return; /* it ends when the thread is through */
-    unlist(o);
-    end(o);
+    if (sm_aside_drop(&o->task))
+        end(&o->task);
 }
 
 sm_lend *sm_lend_new(uv_loop_t *loop, sm_dispatcher *d) {
     sm_lend *l = sm_calloc(1, sizeof *l);
-    l->loop = loop;
+    l->aside = (sm_aside){.loop = loop, .at_once = SM_LEND_AT_ONCE};
     sm_asks_serve(
         d, &(sm_ask_service){
                .what = "pem", .ctx = l, .per_run = SM_LEND_PER_RUN, .begin = begin, .drop = drop});
@@ -158,7 +116,6 @@ sm_lend *sm_lend_new(uv_loop_t *loop, sm_dispatcher *d) {
 void sm_lend_free(sm_lend *l) {
     if (!l)
         return;
-    for (sm_loan *o = l->loans; o; o = o->next)
-        o->lend = NULL; /* only those on a thread are left */
+    sm_aside_forget(&l->aside);
     free(l);
 }

@@ -54,20 +54,39 @@ static bool look(lua_State *L, json_t *args, sm_answer *out) {
     return true;
 }
 
-static json_t **begin_args(lua_State *L, const char *op) {
+/* What one function looks like, but for what it makes of the answer. */
+typedef struct call {
+    const char *op, *where;
+    const sm_hostopt *opts;
+    size_t n_opts;
+} call;
+
+/* Checks (path[, opts]), asks, and leaves the answer on top of the stack. NULL: nil, message, code
+ * were pushed. */
+static sm_answer *ask(lua_State *L, const call *c) {
+    int most = c->n_opts > 0 ? 2 : 1;
+    luaL_argcheck(L, lua_gettop(L) <= most, most + 1,
+                  most == 1 ? "expected one argument" : "expected at most 2 arguments");
+    lua_settop(L, most);
     json_t **args = sm_hostjson_push(L);
-    *args = json_pack("{s:s}", "op", op);
-    return args;
+    *args = json_pack("{s:s}", "op", c->op);
+    if (c->n_opts > 0)
+        sm_hostopts_read(L, 2, c->where, c->opts, c->n_opts, *args);
+    bool list = strcmp(c->op, "list") == 0;
+    const char *pattern = list ? sm_json_str(*args, "pattern", "*") : NULL;
+    if (pattern && strchr(pattern, '/'))
+        luaL_error(L, "%s: option \"pattern\": expected a pattern of names, without slashes",
+                   c->where);
+    const char *path = check_path(L, c->where, pattern);
+    json_object_set_new(*args, "path", sm_json_text(path, strlen(path)));
+    sm_answer *a = sm_answer_push(L);
+    return look(L, *args, a) ? a : NULL;
 }
 
 static int file_stat(lua_State *L) {
-    luaL_argcheck(L, lua_gettop(L) <= 1, 2, "expected one argument");
-    lua_settop(L, 1);
-    json_t **args = begin_args(L, "stat");
-    const char *path = check_path(L, "host.file.stat", NULL);
-    json_object_set_new(*args, "path", sm_json_text(path, strlen(path)));
-    sm_answer *a = sm_answer_push(L);
-    if (!look(L, *args, a))
+    static const call stat = {"stat", "host.file.stat", NULL, 0};
+    const sm_answer *a = ask(L, &stat);
+    if (!a)
         return 3;
     sm_luaval_push(L, a->value);
     return 1;
@@ -75,19 +94,9 @@ static int file_stat(lua_State *L) {
 
 static int file_list(lua_State *L) {
     static const sm_hostopt opts[] = {{"pattern", SM_HOSTOPT_TEXT, 0, 0}};
-    static const char where[] = "host.file.list";
-    luaL_argcheck(L, lua_gettop(L) <= 2, 3, "expected at most 2 arguments");
-    lua_settop(L, 2);
-    json_t **args = begin_args(L, "list");
-    sm_hostopts_read(L, 2, where, opts, SM_ARRAY_LEN(opts), *args);
-    const char *pattern = sm_json_str(*args, "pattern", "*");
-    if (strchr(pattern, '/'))
-        luaL_error(L, "%s: option \"pattern\": expected a pattern of names, without slashes",
-                   where);
-    const char *path = check_path(L, where, pattern);
-    json_object_set_new(*args, "path", sm_json_text(path, strlen(path)));
-    sm_answer *a = sm_answer_push(L);
-    if (!look(L, *args, a))
+    static const call list = {"list", "host.file.list", opts, SM_ARRAY_LEN(opts)};
+    const sm_answer *a = ask(L, &list);
+    if (!a)
         return 3;
     sm_luaval_push(L, a->value);
     return 1;
@@ -96,15 +105,9 @@ static int file_list(lua_State *L) {
 static int file_read(lua_State *L) {
     static const sm_hostopt opts[] = {{"offset", SM_HOSTOPT_INTEGER, 0, LLONG_MAX / 2},
                                       {"max", SM_HOSTOPT_INTEGER, 1, SM_PEEK_READ_MAX}};
-    static const char where[] = "host.file.read";
-    luaL_argcheck(L, lua_gettop(L) <= 2, 3, "expected at most 2 arguments");
-    lua_settop(L, 2);
-    json_t **args = begin_args(L, "read");
-    sm_hostopts_read(L, 2, where, opts, SM_ARRAY_LEN(opts), *args);
-    const char *path = check_path(L, where, NULL);
-    json_object_set_new(*args, "path", sm_json_text(path, strlen(path)));
-    sm_answer *a = sm_answer_push(L);
-    if (!look(L, *args, a))
+    static const call read = {"read", "host.file.read", opts, SM_ARRAY_LEN(opts)};
+    const sm_answer *a = ask(L, &read);
+    if (!a)
         return 3;
     lua_pushlstring(L, a->body ? a->body : "", a->body_n);
     lua_pushboolean(L, sm_json_bool(a->value, "more", false));
@@ -131,15 +134,9 @@ static int file_tail(lua_State *L) {
                                       {"bytes", SM_HOSTOPT_INTEGER, 1024, SM_PEEK_READ_MAX},
                                       {"start", SM_HOSTOPT_BOOLEAN, 0, 0},
                                       {"cursor", SM_HOSTOPT_TABLE, 0, 0}};
-    static const char where[] = "host.file.tail";
-    luaL_argcheck(L, lua_gettop(L) <= 2, 3, "expected at most 2 arguments");
-    lua_settop(L, 2);
-    json_t **args = begin_args(L, "tail");
-    sm_hostopts_read(L, 2, where, opts, SM_ARRAY_LEN(opts), *args);
-    const char *path = check_path(L, where, NULL);
-    json_object_set_new(*args, "path", sm_json_text(path, strlen(path)));
-    sm_answer *a = sm_answer_push(L);
-    if (!look(L, *args, a))
+    static const call tail = {"tail", "host.file.tail", opts, SM_ARRAY_LEN(opts)};
+    const sm_answer *a = ask(L, &tail);
+    if (!a)
         return 3;
     sm_luaval_push(L, a->value);
     push_lines(L, a);

@@ -4,6 +4,7 @@
  * vm's hook or at the next call of a binding. Knows nothing about HTTP, events or frames.
  */
 #include "worker/run.h"
+#include "base/grant.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -116,15 +117,9 @@ void sm_run_world(lua_State *L, const char *name) {
 
 void sm_run_permission(lua_State *L, const char *permission) {
     const sm_run *run = sm_run_of(L);
-    size_t i;
-    json_t *grant;
-    json_array_foreach(run->grants, i, grant) {
-        const char *text = json_string_value(grant);
-        if (text && (strcmp(text, permission) == 0 || sm_str_glob(text, permission)))
-            return;
-    }
-    luaL_error(L, "permission \"%s\" is not granted to %s: add it to grant in selfmon.conf.lua",
-               permission, run->id);
+    if (!sm_grant_covers(run->grants, permission))
+        luaL_error(L, "permission \"%s\" is not granted to %s: add it to grant in selfmon.conf.lua",
+                   permission, run->id);
 }
 
 void sm_run_log(lua_State *L, const char *level, const char *text, size_t n) {
