@@ -136,6 +136,10 @@ bool sm_json_bool(const json_t *obj, const char *key, bool def) {
     return json_is_boolean(v) ? json_is_true(v) : def;
 }
 
+void sm_json_count(json_t *counts, const char *name) {
+    json_object_set_new(counts, name, json_integer(sm_json_int(counts, name, 0) + 1));
+}
+
 json_t *sm_json_text(const char *p, size_t n) {
     size_t len;
     char *s = sm_utf8_repair(p, n, &len, NULL);

@@ -26,5 +26,7 @@ const char *sm_json_str(const json_t *obj, const char *key, const char *def);
 int64_t sm_json_int(const json_t *obj, const char *key, int64_t def); /* also integral reals */
 double sm_json_num(const json_t *obj, const char *key, double def);   /* integer or real */
 bool sm_json_bool(const json_t *obj, const char *key, bool def);
+/* Adds one to the integer member `name` of an object of counts; absent counts as 0. */
+void sm_json_count(json_t *counts, const char *name);
 /* String from bytes that may be bad UTF-8 (repaired). New reference, never NULL. */
 json_t *sm_json_text(const char *p, size_t n);

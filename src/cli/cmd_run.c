@@ -213,7 +213,7 @@ static size_t unfinished(const json_t *runs, json_t *counts) {
     json_array_foreach(runs, i, run) {
         const char *o = sm_json_str(run, "outcome", "");
         bad += strcmp(o, "ok") != 0 && strcmp(o, "disabled") != 0 && strcmp(o, "skipped") != 0;
-        json_object_set_new(counts, o, json_integer(sm_json_int(counts, o, 0) + 1));
+        sm_json_count(counts, o);
     }
     return bad;
 }

@@ -44,10 +44,6 @@ struct sm_dql {
     json_t *failed; /* counts */
 };
 
-static void count(sm_dql *q, const char *code) {
-    json_object_set_new(q->failed, code, json_integer(sm_json_int(q->failed, code, 0) + 1));
-}
-
 /* ---- answers ---- */
 
 static void leave(asking *a) {
@@ -66,7 +62,7 @@ static void leave(asking *a) {
 }
 
 static json_t *failure(sm_dql *q, const char *code, const char *sentence) {
-    count(q, code);
+    sm_json_count(q->failed, code);
     return json_pack("{s:s, s:o}", "code", code, "error", sm_json_text(sentence, strlen(sentence)));
 }
 
@@ -219,7 +215,7 @@ static sm_remote *workspace_of(sm_dql *q, sm_ask *ask) {
     }
     sm_remote *r = q->accounts ? sm_accounts_remote(q->accounts, account) : NULL;
     if (!r) {
-        count(q, "unavailable");
+        sm_json_count(q->failed, "unavailable");
         sm_ask_fail(ask, "unavailable",
                     "account %s has no workspace to query: its node is local, the embedded "
                     "platform (SELFMON_API_KEY_ID, SELFMON_API_KEY and SELFMON_NODE, or accounts "

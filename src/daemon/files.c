@@ -33,10 +33,6 @@ struct sm_files {
     json_t *calls, *failed; /* counted by name */
 };
 
-static void count(json_t *names, const char *name) {
-    json_object_set_new(names, name, json_integer(sm_json_int(names, name, 0) + 1));
-}
-
 /* On a thread of libuv. */
 static void read_it(sm_aside_task *task) {
     look *o = (look *)task;
@@ -54,7 +50,7 @@ static void end(sm_aside_task *task) {
         sm_ask_answer(o->ask, value, o->found.body, o->found.body_n);
     } else {
         if (task->aside)
-            count(o->files->failed, sm_rc_name(o->err.code));
+            sm_json_count(o->files->failed, sm_rc_name(o->err.code));
         sm_ask_fail(o->ask, sm_rc_name(o->err.code), "%s", o->err.msg);
     }
     sm_peeked_fini(&o->found);
@@ -84,12 +80,12 @@ static const char *call_of(const sm_ask *ask) {
 
 static void begin(void *ctx, sm_ask *ask) {
     sm_files *f = ctx;
-    count(f->calls, call_of(ask));
+    sm_json_count(f->calls, call_of(ask));
     bool processes = strcmp(ask->what, "processes") == 0;
     bool lines =
         sm_json_bool(ask->args, "cmdline", false) || json_object_get(ask->args, "match") != NULL;
     if (processes && lines && !sm_ask_granted(ask, "processes:cmdline")) {
-        count(f->failed, "denied");
+        sm_json_count(f->failed, "denied");
         sm_ask_fail(ask, "denied", "the permission \"processes:cmdline\" is not granted");
         return;
     }
@@ -97,7 +93,7 @@ static void begin(void *ctx, sm_ask *ask) {
     if (slow) {
         const char *path = sm_json_str(slow->args, "path", "/proc");
         char *shown = sm_str_printable(path, strlen(path), 200);
-        count(f->failed, "busy");
+        sm_json_count(f->failed, "busy");
         sm_ask_fail(ask, "busy", "files cannot be read now: %s has not answered for %lld s", shown,
                     (long long)((sm_mono_ns() - slow->task.since_ns) / SM_NS_PER_S));
         free(shown);

@@ -33,10 +33,6 @@ static const struct {
            {"incr", SM_OP_MEMO_INCR},
            {"keys", SM_OP_MEMO_KEYS}};
 
-static void count(json_t *counts, const char *name) {
-    json_object_set_new(counts, name, json_integer(sm_json_int(counts, name, 0) + 1));
-}
-
 char *sm_memory_owner(const sm_inspection *p) {
     return sm_asprintf(SM_MEMO_INSPECTION "%s", p->ref_key[0] ? p->ref_key : p->id);
 }
@@ -44,7 +40,7 @@ char *sm_memory_owner(const sm_inspection *p) {
 /* ---- answers ---- */
 
 static void refuse(sm_memory *m, sm_ask *ask, const char *code, const char *sentence) {
-    count(m->refused, code);
+    sm_json_count(m->refused, code);
     sm_ask_fail(ask, code, "%s", sentence);
 }
 
@@ -196,7 +192,7 @@ static void begin(void *ctx, sm_ask *ask) {
         refuse(m, ask, "invalid", "no such operation, key or scope");
         return;
     }
-    count(m->calls, name);
+    sm_json_count(m->calls, name);
     char *who = scope ? sm_asprintf(SM_MEMO_SCOPE "%s", scope) : sm_memory_owner(ask->inspection);
     json_t *args = json_pack("{s:s, s:s, s:I}", "who", who, prefix ? "prefix" : "key", key,
                              "now_ms", (json_int_t)(sm_wall_ns() / SM_NS_PER_MS));

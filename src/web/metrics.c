@@ -281,7 +281,7 @@ static json_t *worker_states(const json_t *workers) {
     json_array_foreach((json_t *)(uintptr_t)workers, i, worker) {
         const char *state = sm_json_str(worker, "state", "ready");
         if (json_object_get(out, state))
-            json_object_set_new(out, state, json_integer(sm_json_int(out, state, 0) + 1));
+            sm_json_count(out, state);
     }
     return out;
 }
